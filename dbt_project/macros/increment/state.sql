@@ -1,0 +1,103 @@
+{#
+  The tables of schema `state`: what each model has changed and what it has consumed.
+  They have no keys on purpose: two models write them at the same time, and an index would make
+  the two transactions conflict. Each model only ever touches its own rows.
+#}
+{% macro state_table(name) -%}
+    {{- api.Relation.create(database=target.database, schema='state', identifier=name) -}}
+{%- endmacro %}
+
+{# Several statements as the text of one hook, or, where an engine takes one at a time, run here. #}
+{% macro run_statements(statements) -%}
+    {{- adapter.dispatch('run_statements', 'lakehouse')(statements) -}}
+{%- endmacro %}
+
+{% macro default__run_statements(statements) -%}
+    {%- if execute -%}
+        {%- for statement in statements -%}
+            {%- do run_query(statement) -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro duckdb__run_statements(statements) -%}
+    {{- statements | join(';\n') -}}
+{%- endmacro %}
+
+{% macro create_state() -%}
+    {%- set tables = {
+        'batch': 'table_name varchar, batch_id varchar',
+        'increment': 'model varchar, increment_id varchar',
+        'consumption': 'model varchar, upstream varchar, token varchar, status varchar',
+        'touched_date': 'model varchar, increment_id varchar, touched_date date',
+    } -%}
+    {%- set schema = api.Relation.create(database=target.database, schema='state') -%}
+    {%- set statements = ['create schema if not exists ' ~ schema.without_identifier()] -%}
+    {%- for name, columns in tables.items() -%}
+        {%- do statements.append(
+            'create table if not exists ' ~ state_table(name) ~ ' (' ~ columns ~ ')'
+        ) -%}
+    {%- endfor -%}
+    {{- run_statements(statements) -}}
+{%- endmacro %}
+
+{#
+  Fixes what the run may see: the batches in the ledger when it starts. A batch that commits while
+  models are running waits for the next run, so that all models of a run see the same events.
+#}
+{% macro note_landed_batches() -%}
+    insert into {{ state_table('batch') }} (table_name, batch_id)
+    select distinct ledger.table_name, ledger.batch_id
+    from {{ ledger() }} as ledger
+    left join {{ state_table('batch') }} as noted
+        on ledger.table_name = noted.table_name and ledger.batch_id = noted.batch_id
+    where noted.batch_id is null
+{%- endmacro %}
+
+{% macro ledger() -%}
+    {{- adapter.dispatch('ledger', 'lakehouse')() -}}
+{%- endmacro %}
+
+{% macro default__ledger() -%}
+    raw._ledger
+{%- endmacro %}
+
+{% macro duckdb__ledger() -%}
+    delta_scan('{{ env_var("LAKEHOUSE_HOME", "../lake") }}/raw/_ledger')
+{%- endmacro %}
+
+{#
+  An increment that every known reader has consumed is forgotten, with its dates and its tokens:
+  otherwise opening an increment would get slower with every run. A reader is known by its row
+  with an empty token, which stays. A reader to come needs no past increments: its first build
+  takes everything.
+#}
+{% macro prune_state() -%}
+    {%- set increment = state_table('increment') -%}
+    {%- set consumption = state_table('consumption') -%}
+    {%- set touched_date = state_table('touched_date') -%}
+    {%- set awaited -%}
+        (
+            select
+                offered.model,
+                offered.increment_id
+            from {{ increment }} as offered
+            inner join {{ consumption }} as reader
+                on offered.model = reader.upstream and reader.token = ''
+            left join {{ consumption }} as consumed
+                on
+                    reader.model = consumed.model
+                    and reader.upstream = consumed.upstream
+                    and offered.increment_id = consumed.token
+                    and consumed.status = 'done'
+            where consumed.token is null
+        )
+    {%- endset -%}
+    {%- set kept = '(select model, increment_id from ' ~ increment ~ ')' -%}
+    {{- run_statements([
+        'delete from ' ~ increment ~ ' where (model, increment_id) not in ' ~ awaited,
+        'delete from ' ~ touched_date ~ ' where (model, increment_id) not in ' ~ kept,
+        'delete from ' ~ consumption
+            ~ " where token <> '' and upstream not like '%.%' and (upstream, token) not in " ~ kept,
+    ]) -}}
+{%- endmacro %}

@@ -1,0 +1,1 @@
+"""Lakehouse: change events in, tested marts out."""

@@ -1,0 +1,1 @@
+"""Change data capture: change events in, typed and masked raw Delta tables out."""

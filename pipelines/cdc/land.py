@@ -1,0 +1,314 @@
+"""Landing: capture files become typed, masked raw Delta tables, each message exactly once.
+
+A batch commits its data, then its dead letters, then its ledger rows. Each commit is idempotent by
+itself; whatever was cut off between two of them is found again by the coordinates of the messages.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import structlog
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from pipelines.cdc import novelty
+from pipelines.cdc.capture import CaptureFile, Lines, find_captures, read_lines
+from pipelines.cdc.dead_letters import DeadLetters, Letter
+from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
+from pipelines.cdc.ledger import Ledger
+from pipelines.cdc.masking import Masker, load_masker
+from pipelines.contract import Contracts, Table
+from pipelines.lake.duck import connect
+from pipelines.lake.ids import new_id, now
+from pipelines.lake.tables import append, create_raw_tables, raw_path, raw_schema
+from pipelines.settings import Settings
+
+log = structlog.get_logger()
+
+
+@dataclass
+class TopicReport:
+    """What became of the messages of one topic in one run.
+
+    Attributes:
+        counts: disposition → messages; their sum is what was consumed.
+        replayed: messages that had been consumed before and were passed over.
+        reasons: reason code → dead letters.
+        waiting_bytes: bytes of an unfinished last line, left for the next run.
+    """
+
+    topic: str
+    counts: Counter[str] = field(default_factory=Counter)
+    replayed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+    waiting_bytes: int = 0
+
+    @property
+    def landed(self) -> int:
+        return self.counts[LANDED] + self.counts[TRUNCATE]
+
+    @property
+    def dead(self) -> int:
+        return self.counts[DEAD]
+
+
+@dataclass
+class LandReport:
+    """What one landing did."""
+
+    topics: dict[str, TopicReport] = field(default_factory=dict)
+    batches: int = 0
+
+    @property
+    def landed(self) -> int:
+        return sum(topic.landed for topic in self.topics.values())
+
+    @property
+    def dead(self) -> int:
+        return sum(topic.dead for topic in self.topics.values())
+
+    @property
+    def replayed(self) -> int:
+        return sum(topic.replayed for topic in self.topics.values())
+
+
+def land(folder: Path, contracts: Contracts, settings: Settings, run_id: str) -> LandReport:
+    """Land what is new below a capture folder.
+
+    Raises:
+        UsageError: the folder does not exist or has another layout.
+        LakehouseError: a file cannot be read, the masking key changed, or the disk is full. What
+            was committed before stays, and a repeat continues after it.
+    """
+    files = find_captures(folder)
+    masker = load_masker(settings)
+    create_raw_tables(settings.raw, contracts)
+    ledger = Ledger(settings.raw)
+    report = LandReport()
+    with connect(settings) as connection:
+        for topic in dict.fromkeys(file.topic for file in files):
+            own = [file for file in files if file.topic == topic]
+            lander = _TopicLander(topic, contracts, settings, connection, masker, ledger, run_id)
+            report.topics[topic] = lander.report
+            for file in own:
+                report.batches += lander.land_file(file)
+    return report
+
+
+class _TopicLander:
+    def __init__(
+        self,
+        topic: str,
+        contracts: Contracts,
+        settings: Settings,
+        connection: duckdb.DuckDBPyConnection,
+        masker: Masker,
+        ledger: Ledger,
+        run_id: str,
+    ) -> None:
+        self.report = TopicReport(topic)
+        self._topic = topic
+        self._raw_folder = settings.raw
+        self._contract: Table | None = contracts.by_topic.get(topic)
+        self._path = raw_path(settings.raw, self._contract) if self._contract else None
+        self._raw = DeltaTable(str(self._path)) if self._path else None
+        self._connection = connection
+        self._ledger = ledger
+        self._dead_letters = DeadLetters(settings.raw, masker)
+        self._masker = masker
+        self._run_id = run_id
+        control = control_kind(topic, contracts.servers)
+        self._decoder = Decoder(connection, masker, topic, self._contract, control)
+
+    def land_file(self, file: CaptureFile) -> int:
+        """Land one file; returns the number of batches committed."""
+        progress = self._ledger.progress(self._topic)
+        stamp = file.stamp()
+        if progress.stamps.get(file.name) == stamp:
+            return 0
+        digest = file.digest()
+        if digest in progress.digests:
+            messages = progress.digests[digest]
+            self.report.replayed += messages
+            self._mark_finished(file, stamp, digest, messages)
+            return 0
+        batches = messages = 0
+        for lines in read_lines(file):
+            self._decoder.decode(lines.text, lines.numbers)
+            batches += self._land_block(file, lines)
+            messages += len(lines)
+            if lines.at_end and lines.waiting_bytes:
+                self.report.waiting_bytes += lines.waiting_bytes
+            elif lines.at_end:
+                self._mark_finished(file, stamp, digest, messages)
+        return batches
+
+    @retry(
+        retry=retry_if_exception_type(CommitFailedError),
+        stop=stop_after_attempt(5),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        reraise=True,
+    )
+    def _land_block(self, file: CaptureFile, lines: Lines) -> int:
+        """Commit what is new of the decoded block; begun again if another lander was first."""
+        progress = self._ledger.progress(self._topic)
+        reached = self._reached()
+        novelty.judge(self._connection, progress, reached, self._raw_folder, self._path)
+        rows = self._partition_rows(file)
+        letters = self._letters(file, lines)
+        if not rows and not letters:
+            self.report.replayed += len(lines)
+            return 0
+        batch_id, landed_at = new_id(), now()
+        if rows:
+            self._commit_data(rows, reached, batch_id, landed_at)
+        added = self._dead_letters.add(
+            letters,
+            contract_version=self._contract.version if self._contract else None,
+            batch_id=batch_id,
+            run_id=self._run_id,
+            landed_at=landed_at,
+        )
+        placeless = sum(letter.is_placeless for letter in added)
+        if placeless:
+            rows.append(self._row(file) | {"consumed": placeless, DEAD: placeless})
+        common = {"batch_id": batch_id, "committed_at": landed_at}
+        stamped = [row | common for row in rows]
+        for orphan in novelty.orphan_batches(self._connection):
+            stamped.append(self._row(file) | common | {"batch_id": orphan})
+        if stamped:
+            self._ledger.commit(stamped, {"batch_id": batch_id, "run_id": self._run_id})
+        self._count(rows, added, len(lines))
+        log.info(
+            "batch landed", topic=self._topic, batch_id=batch_id, file=file.name,
+            landed=self.report.landed, dead=self.report.dead,
+        )  # fmt: skip
+        return 1
+
+    def _reached(self) -> dict[int, int]:
+        """Per partition of the decoded block, how far the raw table's app transaction is."""
+        if self._raw is None:
+            return {}
+        self._raw.update_incremental()
+        partitions = self._connection.execute(
+            "select distinct partition_no from decoded where partition_no is not null"
+        ).fetchall()
+        versions = {p: self._raw.transaction_version(f"{self._topic}:{p}") for (p,) in partitions}
+        return {p: version for p, version in versions.items() if version is not None}
+
+    def _partition_rows(self, file: CaptureFile) -> list[dict[str, object]]:
+        """One ledger row for each partition that has messages not yet in the ledger."""
+        counts = ", ".join(f"count(*) filter (disposition = '{name}')" for name in DISPOSITIONS)
+        newest = "max(_source_ts)" if self._contract else "null::timestamptz"
+        found = self._connection.execute(
+            f"""select partition_no, min(offset_no), max(offset_no), {newest}, count(*), {counts}
+                from judged where novelty <> '{novelty.REPLAYED}'
+                    and partition_no is not null and offset_no is not null
+                group by partition_no order by partition_no"""
+        ).fetchall()
+        names = ("partition", "first_offset", "last_offset", "newest_source_ts", "consumed",
+                 *DISPOSITIONS)  # fmt: skip
+        return [self._row(file) | dict(zip(names, values, strict=True)) for values in found]
+
+    def _row(self, file: CaptureFile) -> dict[str, object]:
+        return {
+            "run_id": self._run_id,
+            "table_name": self._contract.topic if self._contract else None,
+            "topic": self._topic,
+            "consumed": 0,
+            **dict.fromkeys(DISPOSITIONS, 0),
+            "source_file": file.name,
+        }
+
+    def _letters(self, file: CaptureFile, lines: Lines) -> list[Letter]:
+        found = self._connection.execute(
+            f"""select partition_no, offset_no, line_number, reason_code, reason, line
+                from judged where disposition = '{DEAD}' and novelty <> '{novelty.REPLAYED}'
+                order by line_number"""
+        ).fetchall()
+        letters = [
+            Letter(self._topic, partition, offset, file.name, number, code, reason, line.encode())
+            for partition, offset, number, code, reason, line in found
+        ]
+        letters += [
+            Letter(self._topic, None, None, file.name, number, "invalid_utf8", "invalid_utf8", line)
+            for number, line in lines.not_utf8
+        ]
+        return letters
+
+    def _commit_data(
+        self,
+        rows: list[dict[str, object]],
+        reached: Mapping[int, int],
+        batch_id: str,
+        landed_at: datetime,
+    ) -> None:
+        """Append the new rows; without any, commit the progress alone."""
+        if self._raw is None or self._contract is None:
+            return
+        transactions = {
+            f"{self._topic}:{row['partition']}": max(
+                int(str(row["last_offset"])), reached.get(int(str(row["partition"])), -1)
+            )
+            for row in rows
+        }
+        append(
+            self._raw,
+            self._new_rows(self._contract, batch_id, landed_at),
+            metadata={
+                "run_id": self._run_id,
+                "batch_id": batch_id,
+                "schema_version": self._contract.version,
+            },
+            transactions=transactions,
+        )
+
+    def _new_rows(
+        self, contract: Table, batch_id: str, landed_at: datetime
+    ) -> pa.RecordBatchReader:
+        schema = raw_schema(contract)
+        constants = {"_batch_id": "?", "_landed_at": "?::timestamptz"}
+        columns = ", ".join(constants.get(name, f'"{name}"') for name in schema.names)
+        found = self._connection.execute(
+            f"""select {columns} from judged
+                where novelty = '{novelty.NEW}' and disposition in ('{LANDED}', '{TRUNCATE}')""",
+            [batch_id, landed_at],
+        )
+        batches: Iterator[pa.RecordBatch] = (
+            pa.record_batch(
+                [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)],
+                schema=schema,
+            )
+            for batch in found.to_arrow_reader(100_000)
+        )
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def _mark_finished(self, file: CaptureFile, stamp: str, digest: str, messages: int) -> None:
+        # Without batch id and table: nothing to stage.
+        row = self._row(file) | {
+            "table_name": None,
+            "source_stamp": stamp,
+            "source_digest": digest,
+            "source_messages": messages,
+            "committed_at": now(),
+        }
+        self._ledger.commit([row], {"file": file.name, "run_id": self._run_id})
+
+    def _count(
+        self, rows: list[dict[str, object]], added: list[Letter], messages: int
+    ) -> None:
+        consumed = 0
+        for row in rows:
+            consumed += int(str(row["consumed"]))
+            for name in DISPOSITIONS:
+                self.report.counts[name] += int(str(row[name]))
+        self.report.replayed += messages - consumed
+        self.report.reasons.update(letter.reason_code for letter in added)

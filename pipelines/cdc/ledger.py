@@ -1,0 +1,141 @@
+"""The ledger of the landing: what was read of each topic-partition, and what became of it.
+
+It is committed last in a batch. A resume starts from it, and staging reads only the batches that
+stand in it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import DeltaTable
+
+from pipelines.cdc.decode import DISPOSITIONS
+from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create
+
+FOLDER = "_ledger"
+
+SCHEMA = pa.schema(
+    [
+        ("batch_id", pa.string()),
+        ("run_id", pa.string()),
+        ("table_name", pa.string()),
+        ("topic", pa.string()),
+        ("partition", pa.int32()),
+        ("first_offset", pa.int64()),
+        ("last_offset", pa.int64()),
+        ("consumed", pa.int64()),
+        *((name, pa.int64()) for name in DISPOSITIONS),
+        ("source_file", pa.string()),
+        ("source_stamp", pa.string()),
+        ("source_digest", pa.string()),
+        ("source_messages", pa.int64()),
+        ("newest_source_ts", UTC_MICROSECONDS),
+        ("committed_at", UTC_MICROSECONDS),
+    ]
+)
+
+
+@dataclass
+class Progress:
+    """What the ledger says about one topic.
+
+    Attributes:
+        dense: per partition, merged offset ranges without a hole: surely consumed.
+        sparse: per partition, ranges with holes: consumed but for what was missing then.
+        highest: per partition, the highest offset consumed.
+        stamps: file name → stamp with which it was read to its end.
+        digests: SHA-256 of the contents that were read to their end → messages in them.
+    """
+
+    dense: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    sparse: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
+    highest: dict[int, int] = field(default_factory=dict)
+    stamps: dict[str, str] = field(default_factory=dict)
+    digests: dict[str, int] = field(default_factory=dict)
+
+
+class Ledger:
+    """The Delta table `raw/_ledger`: one row a batch and topic-partition, and one a finished file."""
+
+    def __init__(self, raw: Path) -> None:
+        self.path = raw / FOLDER
+        self._table = open_or_create(self.path, SCHEMA, description="what was consumed, by batch")
+
+    def progress(self, topic: str) -> Progress:
+        """Read the progress of a topic from the newest version."""
+        self._table.update_incremental()
+        columns = ["partition", "first_offset", "last_offset", "consumed", "source_file",
+                   "source_stamp", "source_digest", "source_messages"]  # fmt: skip
+        rows = self._table.to_pyarrow_table(columns=columns, filters=[("topic", "=", topic)])
+        progress = Progress()
+        ranges: dict[bool, dict[int, list[tuple[int, int]]]]
+        ranges = {True: defaultdict(list), False: defaultdict(list)}
+        for row in rows.to_pylist():
+            if row["source_stamp"] is not None:
+                progress.stamps[row["source_file"]] = row["source_stamp"]
+                progress.digests[row["source_digest"]] = row["source_messages"]
+            if row["first_offset"] is None:
+                continue
+            partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
+            progress.highest[partition] = max(progress.highest.get(partition, -1), last)
+            ranges[last - first + 1 == row["consumed"]][partition].append((first, last))
+        progress.dense = {partition: _merged(runs) for partition, runs in ranges[True].items()}
+        progress.sparse = dict(ranges[False])
+        return progress
+
+    def commit(self, rows: Sequence[dict[str, object]], metadata: dict[str, str]) -> None:
+        """Append the rows of one batch; the app transactions guard each topic-partition.
+
+        Raises:
+            deltalake.exceptions.CommitFailedError: another lander committed the same partition.
+        """
+        transactions: dict[str, int] = {}
+        for row in rows:
+            last = row.get("last_offset")
+            if isinstance(last, int):
+                app = f"{row['topic']}:{row['partition']}"
+                known = self._table.transaction_version(app)
+                transactions[app] = max(last, -1 if known is None else known)
+        append(
+            self._table,
+            pa.Table.from_pylist(list(rows), SCHEMA),
+            metadata=metadata,
+            transactions=transactions,
+        )
+
+
+def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(ranges):
+        if merged and first <= merged[-1][1] + 1:
+            merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+        else:
+            merged.append((first, last))
+    return merged
+
+
+def totals(raw: Path) -> pa.Table:
+    """Sums of each disposition and the newest source time, by topic (all time)."""
+    if not DeltaTable.is_deltatable(str(raw / FOLDER)):
+        return SCHEMA.empty_table()
+    rows = DeltaTable(str(raw / FOLDER)).to_pyarrow_table()
+    sums = [(name, "sum") for name in ("consumed", *DISPOSITIONS)]
+    grouped = rows.group_by("topic").aggregate([*sums, ("newest_source_ts", "max")])
+    return grouped.rename_columns(
+        [name.removesuffix("_sum").replace("newest_source_ts_max", "newest_source_ts")
+         for name in grouped.column_names]
+    ).sort_by("topic")  # fmt: skip
+
+
+def batches(raw: Path) -> list[str]:
+    """Ids of all batches that may be staged."""
+    if not DeltaTable.is_deltatable(str(raw / FOLDER)):
+        return []
+    ids = DeltaTable(str(raw / FOLDER)).to_pyarrow_table(columns=["batch_id"])["batch_id"]
+    return sorted(pc.unique(ids.drop_null()).to_pylist())

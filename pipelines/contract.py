@@ -1,0 +1,220 @@
+"""Contracts of the source tables, read from the dbt source YAML: the only place that holds them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from pipelines.errors import LakehouseError
+
+Connector = Literal["postgres", "sqlserver", "mariadb"]
+PiiRule = Literal["hash", "mask", "drop"]
+
+_SIMPLE_TYPES = {"bigint", "integer", "smallint", "double", "boolean", "varchar", "date", "timestamp"}
+_ALIASES = {"int": "integer", "text": "varchar", "string": "varchar", "bool": "boolean"}
+_DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
+TYPES_HINT = "use one of bigint, integer, smallint, double, boolean, varchar, date, timestamp, decimal(p,s)"
+
+
+def _known_type(text: str) -> str:
+    name = text.strip().lower()
+    name = _ALIASES.get(name, name)
+    match = _DECIMAL.fullmatch(name)
+    if match:
+        precision, scale = int(match[1]), int(match[2])
+        if 1 <= precision <= 38 and scale <= precision:
+            return f"decimal({precision},{scale})"
+    elif name in _SIMPLE_TYPES:
+        return name
+    raise ValueError(f"unknown type {text!r}; {TYPES_HINT}")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Column(_Strict):
+    """One column of a source table."""
+
+    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    type: Annotated[str, AfterValidator(_known_type)]
+    pii: PiiRule | None = None
+    unit: str | None = None
+
+    @property
+    def decimal(self) -> tuple[int, int] | None:
+        """(precision, scale) of a decimal column, else None."""
+        match = _DECIMAL.fullmatch(self.type)
+        return (int(match[1]), int(match[2])) if match else None
+
+
+class Table(_Strict):
+    """What a source table promises: its columns, its key, and where its events come from."""
+
+    name: str
+    server: str
+    namespace: str
+    connector: Connector
+    key: tuple[str, ...] = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1)
+    epoch: int = Field(default=0, ge=0)
+    owner: str | None = None
+    file: str
+
+    @model_validator(mode="after")
+    def _key_and_columns_agree(self) -> Table:
+        names = [column.name for column in self.columns]
+        folded = [name.lower() for name in names]
+        twice = sorted({name for name in folded if folded.count(name) > 1})
+        if twice:
+            raise ValueError(f"columns named twice: {', '.join(twice)}")
+        for part in self.key:
+            column = next((c for c in self.columns if c.name == part), None)
+            if column is None:
+                raise ValueError(f"key column {part!r} is not among the columns")
+            if column.pii:
+                raise ValueError(f"key column {part!r} cannot be marked pii")
+        return self
+
+    @property
+    def topic(self) -> str:
+        """Kafka topic and raw folder: `server.namespace.table`."""
+        return f"{self.server}.{self.namespace}.{self.name}"
+
+    @property
+    def sql_name(self) -> str:
+        """Name of the raw table in SQL, on every engine: `server_namespace_table`."""
+        return f"{self.server}_{self.namespace}_{self.name}"
+
+    @property
+    def landed_columns(self) -> tuple[Column, ...]:
+        """Columns that enter the lake: all but those whose PII rule is `drop`."""
+        return tuple(column for column in self.columns if column.pii != "drop")
+
+    @property
+    def has_pii(self) -> bool:
+        return any(column.pii for column in self.columns)
+
+    @property
+    def version(self) -> str:
+        """Twelve hex digits that change whenever what is landed changes."""
+        shape = [[c.name, c.type, c.pii] for c in self.columns] + [list(self.key), self.epoch]
+        return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
+
+
+class Contracts:
+    """All contracts of a project, by topic."""
+
+    def __init__(self, tables: Iterable[Table]) -> None:
+        self.by_topic: dict[str, Table] = {}
+        for table in tables:
+            if table.topic in self.by_topic:
+                raise LakehouseError(
+                    f"topic {table.topic} has two contracts: "
+                    f"{self.by_topic[table.topic].file} and {table.file}",
+                    "remove one of the two entries",
+                )
+            self.by_topic[table.topic] = table
+
+    @property
+    def tables(self) -> list[Table]:
+        return list(self.by_topic.values())
+
+    @property
+    def servers(self) -> set[str]:
+        return {table.server for table in self.tables}
+
+
+def load_contracts(project_dir: Path) -> Contracts:
+    """Read every source of a dbt project whose meta names a `server` as a contract.
+
+    Raises:
+        LakehouseError: names the file, table and key that is wrong, and what to write.
+    """
+    models = project_dir / "models"
+    if not models.is_dir():
+        raise LakehouseError(
+            f"no dbt project in {project_dir}: the folder models is missing",
+            "set LAKEHOUSE_PROJECT_DIR to the folder that holds dbt_project.yml",
+        )
+    tables = [
+        table
+        for path in sorted([*models.rglob("*.yml"), *models.rglob("*.yaml")])
+        for table in _tables_of(path, project_dir)
+    ]
+    if not tables:
+        raise LakehouseError(
+            f"no contract below {models}",
+            "add a source with config.meta.server to a YAML file, as docs/data-engineer.md shows",
+        )
+    return Contracts(tables)
+
+
+def _tables_of(path: Path, project_dir: Path) -> list[Table]:
+    file = str(path.relative_to(project_dir.parent))
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise LakehouseError(f"{file} is not YAML: {error}", "correct the file") from None
+    if not isinstance(content, dict):
+        raise LakehouseError(f"{file} holds no mapping", "start it with `version: 2`")
+    sources = [s for s in content.get("sources") or [] if "server" in _meta(s)]
+    return [_table(source, entry, file) for source in sources for entry in source.get("tables", [])]
+
+
+def _meta(node: dict[str, Any]) -> dict[str, Any]:
+    return (node.get("config") or {}).get("meta") or {}
+
+
+def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
+    meta = _meta(source) | _meta(entry)
+    where = f"{file}, table {entry.get('name', '(no name)')}"
+    table_fields = ("server", "namespace", "connector", "key", "epoch", "owner")
+    unknown = sorted(set(_meta(entry)) - set(table_fields))
+    if unknown:
+        raise LakehouseError(
+            f"{where}: unknown key {unknown[0]!r} under config.meta",
+            f"known keys are {', '.join(table_fields)}",
+        )
+    try:
+        columns = [_column(column, where) for column in entry.get("columns") or []]
+        return Table(
+            name=entry["name"],
+            columns=tuple(columns),
+            file=file,
+            **{name: meta[name] for name in table_fields if name in meta},
+        )
+    except KeyError as error:
+        raise LakehouseError(f"{where}: {error} is missing", f"write `{error.args[0]}:`") from None
+    except ValidationError as error:
+        raise _explained(error, where) from None
+
+
+def _column(node: dict[str, Any], where: str) -> Column:
+    where = f"{where}, column {node.get('name', '(no name)')}"
+    if "data_type" not in node:
+        raise LakehouseError(f"{where}: data_type is missing", TYPES_HINT)
+    try:
+        return Column(name=node.get("name", ""), type=node["data_type"], **_meta(node))
+    except ValidationError as error:
+        raise _explained(error, where) from None
+
+
+def _explained(error: ValidationError, where: str) -> LakehouseError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "table"
+    message = first["msg"].removeprefix("Value error, ")
+    remedies = {
+        "missing": f"write `{key}:` under config.meta of the source or the table",
+        "extra_forbidden": "under a column's config.meta only pii and unit are known",
+        "literal_error": f"correct the value of {key}",
+    }
+    remedy = remedies.get(first["type"], "correct the entry; docs/data-engineer.md has an example")
+    return LakehouseError(f"{where}: {key}: {message}", remedy)

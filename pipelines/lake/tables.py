@@ -1,0 +1,125 @@
+"""Raw Delta tables: their Arrow schema from the contract, their creation, and exactly-once appends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+
+from pipelines.contract import Column, Contracts, Table
+
+UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
+PARTITIONS = ["year", "month"]
+
+_ARROW_TYPES: dict[str, pa.DataType] = {
+    "bigint": pa.int64(),
+    "integer": pa.int32(),
+    "smallint": pa.int16(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "varchar": pa.string(),
+    "date": pa.date32(),
+    "timestamp": UTC_MICROSECONDS,
+}
+
+LANDING_COLUMNS = pa.schema(
+    [
+        ("_op", pa.string()),
+        ("_source_ts", UTC_MICROSECONDS),
+        ("_source_ts_us", pa.int64()),
+        ("_epoch", pa.int32()),
+        ("_source_position", pa.string()),
+        ("_source_rank", pa.int32()),
+        ("_snapshot", pa.string()),
+        ("_topic", pa.string()),
+        ("_partition", pa.int32()),
+        ("_offset", pa.int64()),
+        ("_batch_id", pa.string()),
+        ("_schema_version", pa.string()),
+        ("_landed_at", UTC_MICROSECONDS),
+        ("_unavailable", pa.list_(pa.string())),
+        ("_extra", pa.string()),
+        ("year", pa.int32()),
+        ("month", pa.int32()),
+    ]
+)
+
+
+def arrow_type(column: Column) -> pa.DataType:
+    """The Arrow type in which a contract column is stored; hashed and masked values are text."""
+    if column.pii:
+        return pa.string()
+    if column.decimal:
+        return pa.decimal128(*column.decimal)
+    return _ARROW_TYPES[column.type]
+
+
+def raw_schema(table: Table) -> pa.Schema:
+    """Schema of a raw table: the contract's columns, then those of the landing."""
+    columns = [pa.field(c.name, arrow_type(c)) for c in table.landed_columns]
+    return pa.schema([*columns, *LANDING_COLUMNS])
+
+
+def raw_path(raw: Path, table: Table) -> Path:
+    """Folder of a raw table."""
+    return raw / table.topic
+
+
+def open_or_create(
+    path: Path, schema: pa.Schema, partition_by: list[str] | None = None, *, description: str = ""
+) -> DeltaTable:
+    """Open a Delta table, created empty where it does not exist yet."""
+    if DeltaTable.is_deltatable(str(path)):
+        return DeltaTable(str(path))
+    path.mkdir(parents=True, exist_ok=True)
+    return DeltaTable.create(
+        str(path),
+        schema=schema,
+        mode="ignore",
+        partition_by=partition_by,
+        description=description or None,
+    )
+
+
+def create_raw_tables(raw: Path, contracts: Contracts) -> None:
+    """Create every raw table of the contracts, so that models find all their sources."""
+    for table in contracts.tables:
+        open_or_create(
+            raw_path(raw, table), raw_schema(table), PARTITIONS, description=f"raw {table.topic}"
+        )
+
+
+def append(
+    table: DeltaTable,
+    data: pa.Table | pa.RecordBatchReader,
+    *,
+    metadata: Mapping[str, str],
+    transactions: Mapping[str, int],
+) -> None:
+    """Append in one commit that carries data and progress together.
+
+    delta-rs stores app transactions without enforcing them, yet refuses a commit whose table object
+    has missed another commit of the same app id. So `table` must be the very object from which the
+    progress was read.
+
+    Args:
+        metadata: goes into the commit info (run id, batch id, schema version).
+        transactions: app id → version reached with this commit.
+
+    Raises:
+        deltalake.exceptions.CommitFailedError: somebody else moved one of the app ids meanwhile.
+    """
+    custom: dict[str, Any] = dict(metadata)
+    write_deltalake(
+        table,
+        data,
+        mode="append",
+        writer_properties=WriterProperties(compression="ZSTD"),
+        commit_properties=CommitProperties(
+            custom_metadata=custom,
+            app_transactions=[Transaction(app, version) for app, version in transactions.items()],
+        ),
+    )
