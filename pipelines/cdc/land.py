@@ -7,7 +7,7 @@ itself; whatever was cut off between two of them is found again by the coordinat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -80,7 +80,13 @@ class LandReport:
         return sum(topic.replayed for topic in self.topics.values())
 
 
-def land(folder: Path, contracts: Contracts, settings: Settings, run_id: str) -> LandReport:
+def land(
+    folder: Path,
+    contracts: Contracts,
+    settings: Settings,
+    run_id: str,
+    on_topic: Callable[[str], None] = lambda topic: None,
+) -> LandReport:
     """Land what is new below a capture folder.
 
     Raises:
@@ -95,6 +101,7 @@ def land(folder: Path, contracts: Contracts, settings: Settings, run_id: str) ->
     report = LandReport()
     with connect(settings) as connection:
         for topic in dict.fromkeys(file.topic for file in files):
+            on_topic(topic)
             own = [file for file in files if file.topic == topic]
             lander = _TopicLander(topic, contracts, settings, connection, masker, ledger, run_id)
             report.topics[topic] = lander.report

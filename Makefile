@@ -1,0 +1,60 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DBT_SEND_ANONYMOUS_USAGE_STATS := false
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format lock bench clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: $(VENV)/.demo ## Set up, then run the whole line on real purchases (ARGS="--clients all" for the whole shop)
+	$(BIN)/lakehouse demo $(ARGS)
+
+test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
+	$(MAKE) --no-print-directory lint
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check format, style, types, SQL and the layers of the dbt project
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	cd dbt_project && ../$(BIN)/dbt parse --quiet --no-partial-parse --target-path target/lint
+	cd dbt_project && ../$(BIN)/sqlfluff lint models macros tests --processes 2 --disable-progress-bar
+	cd dbt_project && ../$(BIN)/dbt-bouncer --config-file dbt-bouncer.yml
+
+format: $(VENV)/.dev ## Format Python and SQL
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	cd dbt_project && ../$(BIN)/sqlfluff fix models tests --processes 2
+
+bench: $(VENV)/.dev ## Measure speed and memory side by side with peers
+	$(BIN)/python -m bench
+
+lock: $(VENV)/.uv ## Resolve the dependencies anew
+	$(VENV)/uv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra demo --extra dev --extra bench pyproject.toml -o requirements/dev.lock
+	$(VENV)/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra demo -c requirements/dev.lock pyproject.toml -o requirements/demo.lock
+
+clean: ## Remove the environment and the demo's lake
+	rm -rf $(VENV) lake .lake-pii.key dbt_project/target dbt_project/logs
+
+# uv lives in a small environment of its own, so that installing from the lock cannot remove it.
+$(VENV)/.uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which with PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV)/uv
+	$(VENV)/uv/bin/python -m pip install --quiet 'uv>=0.8,<1'
+	touch $@
+
+$(VENV)/.demo: requirements/demo.lock pyproject.toml | $(VENV)/.uv
+	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --require-hashes -r requirements/demo.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --no-deps -e .
+	touch $@
+
+$(VENV)/.dev: requirements/dev.lock pyproject.toml | $(VENV)/.uv
+	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --require-hashes -r requirements/dev.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --no-deps -e .
+	touch $@ $(VENV)/.demo

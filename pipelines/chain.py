@@ -1,0 +1,161 @@
+"""The chain: land, build, publish. Plain functions, composed here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+
+from pipelines.cdc.land import LandReport, land
+from pipelines.contract import load_contracts
+from pipelines.errors import LakehouseError
+from pipelines.lake import lock
+from pipelines.lake.disk import clear_about_disk
+from pipelines.lake.duck import connect
+from pipelines.lake.ids import new_id, now
+from pipelines.lake.publish import Manifest, publish, read_manifest
+from pipelines.settings import Settings
+from pipelines.transform import BuildReport, build
+
+log = structlog.get_logger()
+
+Step = Literal["land", "build", "publish"]
+
+
+@dataclass
+class RunReport:
+    """What one run of the chain did."""
+
+    run_id: str
+    landing: LandReport
+    build: BuildReport
+    manifest: Manifest
+    seconds: dict[str, float]
+
+
+def run(
+    settings: Settings,
+    source: Path | None = None,
+    *,
+    command: str = "lakehouse run",
+    on_progress: Callable[[Step, str], None] = lambda step, detail: None,
+) -> RunReport:
+    """Land what is new, build what follows from it, publish it if all its tests pass.
+
+    Args:
+        source: folder of capture files; None means the lake's inbox, which may be empty.
+
+    Raises:
+        Busy: another run holds this lake.
+        LakehouseError: a step failed. What landed stays landed; what is published stays as it was.
+    """
+    run_id = new_id()
+    structlog.contextvars.bind_contextvars(run_id=run_id)
+    started = now()
+    record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(started)}
+    seconds: dict[str, float] = {}
+
+    def finished(step: Step) -> None:
+        seconds[step] = round((now() - started).total_seconds() - sum(seconds.values()), 2)
+
+    with lock.exclusive(settings.state, command):
+        try:
+            with clear_about_disk(settings.home):
+                landing = land_new(settings, source, run_id, on_progress)
+                finished("land")
+                built = build(settings, on_node=lambda name: on_progress("build", name))
+                finished("build")
+                manifest = publish_built(settings, built, run_id, on_progress)
+                finished("publish")
+            record |= {"status": "completed", "landed": landing.landed, "dead": landing.dead}
+        except BaseException as error:
+            record |= {"status": "failed", "error": str(error) or type(error).__name__}
+            raise
+        finally:
+            record |= {"finished_at": str(now()), "seconds": seconds}
+            _append_record(settings, record)
+            structlog.contextvars.unbind_contextvars("run_id")
+    return RunReport(run_id, landing, built, manifest, seconds)
+
+
+def land_new(
+    settings: Settings,
+    source: Path | None,
+    run_id: str,
+    on_progress: Callable[[Step, str], None] = lambda step, detail: None,
+) -> LandReport:
+    """Land from a capture folder; without one, from the inbox, where no file is no news."""
+    folder = source
+    if folder is None:
+        folder = settings.inbox
+        folder.mkdir(parents=True, exist_ok=True)
+    return land(
+        folder,
+        load_contracts(settings.project_dir),
+        settings,
+        run_id,
+        on_topic=lambda topic: on_progress("land", topic),
+    )
+
+
+def publish_built(
+    settings: Settings,
+    built: BuildReport,
+    run_id: str,
+    on_progress: Callable[[Step, str], None] = lambda step, detail: None,
+) -> Manifest:
+    """Publish a green build, unless readers see that very build already."""
+    former = read_manifest(settings.published)
+    if former is not None and former.build_id == built.build_id:
+        return former
+    on_progress("publish", f"{len(built.sources)} tables")
+    with connect(settings) as connection:
+        place = str(settings.warehouse).replace("'", "''")
+        connection.execute(f"attach '{place}' as warehouse (read_only); use warehouse")
+        (dated,) = connection.execute(
+            "select cast(max(business_date) as varchar) from intermediate.int_business_date"
+        ).fetchall()
+        return publish(
+            connection,
+            built.sources,
+            settings.published,
+            run_id=run_id,
+            build_id=built.build_id,
+            business_date=dated[0],
+        )
+
+
+def _runs_file(settings: Settings) -> Path:
+    return settings.state / "runs.jsonl"
+
+
+def _append_record(settings: Settings, record: dict[str, Any]) -> None:
+    try:
+        with _runs_file(settings).open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(record) + "\n")
+    except OSError as error:
+        # A full disk must not hide the error that is on its way up.
+        log.warning("run record not written", error=str(error))
+
+
+def last_runs(settings: Settings, count: int = 5) -> list[dict[str, Any]]:
+    """The newest run records, newest first."""
+    if not _runs_file(settings).exists():
+        return []
+    lines = _runs_file(settings).read_text(encoding="utf-8").splitlines()
+    records: list[dict[str, Any]] = []
+    for line in reversed(lines):
+        if len(records) == count:
+            break
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            raise LakehouseError(
+                f"{_runs_file(settings)} holds a line that is not JSON",
+                "remove that line; the records are for information only",
+            ) from None
+    return records

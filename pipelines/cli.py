@@ -1,0 +1,324 @@
+"""The command line: `lakehouse`. Exit code 0 good, 1 failed, 2 bad usage."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from dataclasses import asdict
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import duckdb
+import typer
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from pipelines import chain, doctor, logs, status
+from pipelines.cdc.land import LandReport
+from pipelines.contract import load_contracts
+from pipelines.demo import summary
+from pipelines.demo.shop import capture
+from pipelines.errors import LakehouseError, UsageError
+from pipelines.lake import lock
+from pipelines.lake.catalog import reader
+from pipelines.lake.disk import clear_about_disk
+from pipelines.lake.ids import new_id
+from pipelines.settings import Settings, load_settings
+
+app = typer.Typer(
+    help="Change events in, tested marts out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+shop_app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
+app.add_typer(shop_app, name="shop")
+
+out = Console()
+err = Console(stderr=True)
+
+Clients = Annotated[
+    str, typer.Option(help="How many households of the 2,469 shop: a number, or all.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are dead letters.")]
+Source = Annotated[
+    Path | None, typer.Option("--from", help="Folder of capture files: <topic>/*.jsonl[.gz|.zst].")
+]
+
+
+class Format(StrEnum):
+    """How `sql` prints its answer."""
+
+    table = "table"
+    csv = "csv"
+    json = "json"
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    home: Annotated[
+        Path | None, typer.Option(help="The lake's folder [env LAKEHOUSE_HOME, default ./lake].")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Engine [env LAKEHOUSE_TARGET, default embedded].")
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+) -> None:
+    """Global options stand before the command."""
+    context.obj = load_settings(home, target)
+
+
+@app.command()
+def demo(context: typer.Context, clients: Clients = "500") -> None:
+    """Make the demo shop's events, run the whole chain on them and show the result."""
+    settings: Settings = context.obj
+    count = _clients(clients)
+    with err.status("The shop writes its change events …"):
+        with lock.exclusive(settings.state, "lakehouse demo"), clear_about_disk(settings.home):
+            captured = capture(settings.inbox, clients=count)
+    err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
+    report = _run(settings, None, "lakehouse demo")
+    with reader(settings, load_contracts(settings.project_dir)) as connection:
+        summary.show(connection, report, out)
+
+
+@shop_app.command("capture")
+def shop_capture(
+    to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    clients: Clients = "500",
+    start: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day (UTC), included."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC), excluded.")
+    ] = None,
+) -> None:
+    """Write capture files: a slice of one deterministic log; slices join without a seam."""
+    report = capture(
+        to,
+        clients=_clients(clients),
+        start=start.date() if start else None,
+        until=until.date() if until else None,
+    )
+    table = RichTable("table", "events", title=f"{report.events:,} events in {to}")
+    for name, events in report.events_by_table.items():
+        table.add_row(name, f"{events:,}")
+    out.print(table)
+
+
+@app.command()
+def land(
+    context: typer.Context, source: Source = None, as_json: Json = False, strict: Strict = False
+) -> None:
+    """Land what is new of a capture folder into the raw tables."""
+    settings: Settings = context.obj
+    if source is not None and not any(source.glob("*/*.jsonl*")) and source.is_dir():
+        raise UsageError(
+            f"{source} holds no capture file",
+            "put files at <topic>/*.jsonl[.gz|.zst]; `lakehouse shop capture --to DIR` makes some",
+        )
+    with err.status("Landing …"), clear_about_disk(settings.home):
+        report = chain.land_new(settings, source, new_id())
+    _print_landing(report, as_json)
+    _judge_dead_letters(report, strict)
+
+
+@app.command()
+def run(
+    context: typer.Context, source: Source = None, as_json: Json = False, strict: Strict = False
+) -> None:
+    """Run the whole chain once: land, build, publish."""
+    report = _run(context.obj, source, "lakehouse run")
+    if as_json:
+        _print_json(
+            {
+                "run_id": report.run_id,
+                "landed": report.landing.landed,
+                "dead": report.landing.dead,
+                "replayed": report.landing.replayed,
+                "built": not report.build.skipped,
+                "published": {n: t.version for n, t in report.manifest.tables.items()},
+                "seconds": report.seconds,
+            }
+        )
+    _judge_dead_letters(report.landing, strict)
+
+
+@app.command()
+def sql(
+    context: typer.Context,
+    query: Annotated[str, typer.Argument(help="One SQL query (DuckDB dialect).")],
+    output: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="If a run is on, wait for it before reading staging.")
+    ] = False,
+) -> None:
+    """Query the lake: marts as last published, raw, and (between runs) staging."""
+    settings: Settings = context.obj
+    contracts = load_contracts(settings.project_dir)
+    try:
+        with reader(settings, contracts, query, 3600.0 if wait else 0.0) as connection:
+            answer = connection.execute(query)
+            names = [column[0] for column in answer.description or []]
+            rows = answer.fetchall()
+    except duckdb.Error as error:
+        raise LakehouseError(
+            f"the query failed: {error}",
+            "list what there is with: lakehouse sql \"show all tables\"",
+        ) from None
+    _print_rows(names, rows, output)
+
+
+@app.command("status")
+def show_status(context: typer.Context, as_json: Json = False) -> None:
+    """Tables, freshness, last runs, dead letters and published versions."""
+    found = status.collect(context.obj)
+    if as_json:
+        _print_json(asdict(found))
+    else:
+        status.show(found, out)
+
+
+@app.command("doctor")
+def run_doctor(context: typer.Context, as_json: Json = False) -> None:
+    """Check the set-up; each finding comes with its remedy."""
+    findings = doctor.examine(context.obj)
+    if as_json:
+        _print_json([asdict(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
+            remedy = f"\n  → {finding.remedy}" if finding.remedy else ""
+            out.print(f"{mark} {finding.check}: {finding.detail}{remedy}", highlight=False)
+    if not all(finding.ok for finding in findings):
+        raise typer.Exit(1)
+
+
+def _clients(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--clients {text} is no number", "give a number from 1 to 2469, or all")
+    return int(text)
+
+
+def _run(settings: Settings, source: Path | None, command: str) -> chain.RunReport:
+    words = {"land": "Landing", "build": "Building", "publish": "Publishing"}
+    with err.status("Starting …") as spinner:
+        report = chain.run(
+            settings,
+            source,
+            command=command,
+            on_progress=lambda step, detail: spinner.update(f"{words[step]} {detail} …"),
+        )
+    landing, built, seconds = report.landing, report.build, report.seconds
+    dead = f"[red]{landing.dead:,} dead letters[/], " if landing.dead else ""
+    err.print(
+        f"[green]✓[/] land     {landing.landed:,} new, {dead}{landing.replayed:,} already landed "
+        f"({seconds['land']:.1f} s)",
+        highlight=False,
+    )
+    what = "nothing new" if built.skipped else f"{built.models} models, {built.tests} tests passed"
+    err.print(f"[green]✓[/] build    {what} ({seconds['build']:.1f} s)", highlight=False)
+    for warning in built.warnings:
+        err.print(f"[yellow]![/] {warning}", highlight=False)
+    fresh = sum(table.run_id == report.run_id for table in report.manifest.tables.values())
+    err.print(
+        f"[green]✓[/] publish  {fresh} of {len(report.manifest.tables)} tables rewritten "
+        f"({seconds['publish']:.1f} s)",
+        highlight=False,
+    )
+    for topic in landing.topics.values():
+        if topic.waiting_bytes:
+            err.print(f"[yellow]![/] {topic.topic}: an unfinished last line waits for its rest")
+    return report
+
+
+def _judge_dead_letters(report: LandReport, strict: bool) -> None:
+    if not report.dead:
+        return
+    reasons = sum((topic.reasons for topic in report.topics.values()), start=type(
+        next(iter(report.topics.values())).reasons)())
+    told = ", ".join(f"{code} {count:,}" for code, count in reasons.most_common())
+    err.print(
+        f"[yellow]![/] {report.dead:,} dead letters ({told}); see "
+        'lakehouse sql "select * exclude sealed_line from raw._dead_letters"',
+        highlight=False,
+    )
+    if strict:
+        raise typer.Exit(1)
+
+
+def _print_landing(report: LandReport, as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            {
+                topic.topic: {
+                    **topic.counts,
+                    "replayed": topic.replayed,
+                    "reasons": topic.reasons,
+                    "waiting_bytes": topic.waiting_bytes,
+                }
+                for topic in report.topics.values()
+            }
+        )
+        return
+    table = RichTable("topic", "landed", "already landed", "tombstones", "dead letters")
+    for topic in report.topics.values():
+        numbers = (topic.landed, topic.replayed, topic.counts["tombstone"], topic.dead)
+        table.add_row(topic.topic, *(f"{number:,}" for number in numbers))
+    out.print(table)
+
+
+def _print_rows(names: list[str], rows: list[tuple[Any, ...]], output: Format) -> None:
+    if output is Format.json:
+        _print_json([dict(zip(names, map(_plain, row), strict=True)) for row in rows])
+    elif output is Format.csv:
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(names)
+        writer.writerows([["" if v is None else _plain(v) for v in row] for row in rows])
+    else:
+        table = RichTable(*names)
+        for row in rows:
+            table.add_row(*("" if value is None else str(_plain(value)) for value in row))
+        out.print(table)
+        out.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}", highlight=False)
+
+
+def _plain(value: Any) -> Any:
+    """Decimals and times as text: JSON has neither."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value
+
+
+def _print_json(content: Any) -> None:
+    # Not through rich: it would wrap long lines.
+    sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
+
+
+def main() -> None:
+    """Entry point: turns errors that a person can act on into two lines and an exit code."""
+    debug = "--debug" in sys.argv
+    try:
+        logs.configure(sys.argv)
+        app()
+    except LakehouseError as error:
+        if debug:
+            raise
+        err.print(f"[bold red]error:[/] {error.cause}", highlight=False, soft_wrap=True)
+        err.print(f"[bold]remedy:[/] {error.remedy}", highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+if __name__ == "__main__":
+    main()

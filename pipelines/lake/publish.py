@@ -1,0 +1,230 @@
+"""Publication: finished tables become Delta tables, and one manifest moves readers to them at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import structlog
+from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+
+from pipelines.lake.ids import now
+from pipelines.lake.tables import UTC_MICROSECONDS
+
+log = structlog.get_logger()
+
+MANIFEST = "manifest.json"
+PUBLICATION = "marts._publication"
+_WHOLE = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A finished table of the work file.
+
+    Attributes:
+        partition_by: a date column by which the published table is cut, so that only the parts
+            that changed are rewritten; None rewrites the whole table.
+    """
+
+    schema: str
+    name: str
+    partition_by: str | None = None
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.schema}.{self.name}"
+
+
+@dataclass(frozen=True)
+class Published:
+    """Where readers find one table: `delta_scan(<published>/<path>, version => <version>)`.
+
+    Attributes:
+        parts: partition value (or '' for the whole table) → fingerprint of its rows.
+    """
+
+    path: str
+    version: int
+    rows: int
+    run_id: str
+    columns: list[str]
+    parts: dict[str, str]
+
+
+@dataclass
+class Manifest:
+    """What readers see: one version of every table, all of one build."""
+
+    run_id: str
+    build_id: str
+    published_at: str
+    business_date: str | None
+    tables: dict[str, Published] = field(default_factory=dict)
+
+
+def read_manifest(published: Path) -> Manifest | None:
+    """The current manifest, None before the first publication."""
+    path = published / MANIFEST
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text(encoding="utf-8"))
+    tables = {name: Published(**table) for name, table in content.pop("tables").items()}
+    return Manifest(**content, tables=tables)
+
+
+def publish(
+    connection: duckdb.DuckDBPyConnection,
+    sources: Sequence[Source],
+    published: Path,
+    *,
+    run_id: str,
+    build_id: str,
+    business_date: str | None,
+) -> Manifest:
+    """Write what changed as Delta, then replace the manifest in one step.
+
+    Readers of the manifest see the former run until the last moment; a crash before it leaves
+    versions that nobody refers to.
+
+    Args:
+        connection: a connection in which `<schema>.<name>` of every source can be read.
+    """
+    former = read_manifest(published)
+    manifest = Manifest(run_id, build_id, now().isoformat(), business_date)
+    for source in sources:
+        before = former.tables.get(source.full_name) if former else None
+        manifest.tables[source.full_name] = _publish_table(
+            connection, source, before, published, run_id
+        )
+    record = _publish_record(manifest, published)
+    manifest.tables[PUBLICATION] = record
+    _replace(published / MANIFEST, json.dumps(asdict(manifest), indent=1))
+    return manifest
+
+
+def _publish_table(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    before: Published | None,
+    published: Path,
+    run_id: str,
+) -> Published:
+    described = connection.execute(f"describe {source.full_name}").fetchall()
+    columns = [f"{row[0]} {row[1]}" for row in described if not row[0].startswith("_")]
+    names = [f'"{row[0]}"' for row in described if not row[0].startswith("_")]
+    rows, parts = _fingerprints(connection, source, names)
+    path = Path(source.schema) / source.name
+    target = published / path
+    intact = (
+        before is not None
+        and before.columns == columns
+        and set(before.parts) <= set(parts)
+        and DeltaTable.is_deltatable(str(target))
+        and DeltaTable(str(target)).version() == before.version
+    )
+    if before is not None and intact and before.parts == parts:
+        return before
+    changed = None
+    if before is not None and intact and source.partition_by:
+        changed = [part for part, print_ in parts.items() if before.parts.get(part) != print_]
+    _write(connection, source, names, target, changed, run_id)
+    version = DeltaTable(str(target)).version()
+    log.info("table published", table=source.full_name, version=version, rows=rows)
+    return Published(str(path), version, rows, run_id, columns, parts)
+
+
+def _fingerprints(
+    connection: duckdb.DuckDBPyConnection, source: Source, names: list[str]
+) -> tuple[int, dict[str, str]]:
+    """Row count, and per part a fingerprint that does not depend on the order of rows."""
+    part = f"coalesce(cast({source.partition_by} as varchar), '')" if source.partition_by else "''"
+    found = connection.execute(
+        f"""with hashed as (select {part} as part, hash({", ".join(names)}) as h
+            from {source.full_name})
+        select part, count(*), bit_xor(h), sum(h % 1000003) from hashed group by part order by part"""
+    ).fetchall()
+    prints = {part: f"{count}:{xor:x}:{total}" for part, count, xor, total in found}
+    return sum(row[1] for row in found), prints or {_WHOLE: "0"}
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection,
+    source: Source,
+    names: list[str],
+    target: Path,
+    changed: list[str] | None,
+    run_id: str,
+) -> None:
+    """Overwrite the table, or only the changed parts of it, in one Delta commit."""
+    only = ""
+    predicate = None
+    if changed is not None:
+        values = ", ".join(f"'{part}'" for part in changed)
+        only = f"where cast({source.partition_by} as varchar) in ({values})"
+        predicate = f"{source.partition_by} in ({values})"
+    data = connection.execute(
+        f"select {', '.join(names)} from {source.full_name} {only}"
+    ).to_arrow_reader(100_000)
+    write_deltalake(
+        str(target),
+        data,
+        mode="overwrite",
+        predicate=predicate,
+        schema_mode=None if predicate else "overwrite",
+        partition_by=[source.partition_by] if source.partition_by else None,
+        writer_properties=WriterProperties(compression="ZSTD"),
+        commit_properties=CommitProperties(custom_metadata={"run_id": run_id}),
+    )
+
+
+def _publish_record(manifest: Manifest, published: Path) -> Published:
+    """The table `marts._publication`: which run and version each published table is of."""
+    schema = pa.schema(
+        [
+            ("table_name", pa.string()),
+            ("version", pa.int64()),
+            ("row_count", pa.int64()),
+            ("run_id", pa.string()),
+            ("published_in_run", pa.string()),
+            ("published_at", UTC_MICROSECONDS),
+            ("business_date", pa.string()),
+        ]
+    )
+    rows = [
+        {
+            "table_name": name,
+            "version": table.version,
+            "row_count": table.rows,
+            "run_id": table.run_id,
+            "published_in_run": manifest.run_id,
+            "published_at": now(),
+            "business_date": manifest.business_date,
+        }
+        for name, table in manifest.tables.items()
+    ]
+    path = Path(*PUBLICATION.split("."))
+    target = published / path
+    write_deltalake(
+        str(target),
+        pa.Table.from_pylist(rows, schema),
+        mode="overwrite",
+        schema_mode="overwrite",
+        commit_properties=CommitProperties(custom_metadata={"run_id": manifest.run_id}),
+    )
+    version = DeltaTable(str(target)).version()
+    return Published(str(path), version, len(rows), manifest.run_id, schema.names, {})
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", encoding="utf-8") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(path)

@@ -1,0 +1,101 @@
+"""What state the lake is in: read from its own tables, without waiting for a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from pipelines.cdc import dead_letters, ledger
+from pipelines.chain import last_runs
+from pipelines.errors import LakehouseError
+from pipelines.lake import lock
+from pipelines.lake.publish import read_manifest
+from pipelines.settings import Settings
+
+
+@dataclass(frozen=True)
+class Status:
+    """A picture of the lake.
+
+    Attributes:
+        running: pid, command and start of the run that is on, else None.
+        sources: per topic the sums of each disposition and the newest source time.
+    """
+
+    home: str
+    running: dict[str, str] | None
+    sources: list[dict[str, Any]]
+    dead_letters: list[dict[str, Any]]
+    published: list[dict[str, Any]]
+    published_at: str | None
+    business_date: str | None
+    last_runs: list[dict[str, Any]]
+
+
+def collect(settings: Settings) -> Status:
+    """Collect the status.
+
+    Raises:
+        LakehouseError: there is no lake at the given home.
+    """
+    if not settings.home.is_dir():
+        raise LakehouseError(
+            f"there is no lake in {settings.home}",
+            "run `lakehouse demo` first, or name another with --home",
+        )
+    manifest = read_manifest(settings.published)
+    tables = manifest.tables.items() if manifest else ()
+    return Status(
+        home=str(settings.home),
+        running=lock.owner(settings.state),
+        sources=ledger.totals(settings.raw).to_pylist(),
+        dead_letters=dead_letters.reasons(settings.raw).to_pylist(),
+        published=[
+            {"table": n, "rows": t.rows, "version": t.version, "run_id": t.run_id}
+            for n, t in tables
+        ],
+        published_at=manifest.published_at if manifest else None,
+        business_date=manifest.business_date if manifest else None,
+        last_runs=last_runs(settings),
+    )
+
+
+def show(found: Status, console: Console) -> None:
+    """Print the status as tables."""
+    running = found.running
+    doing = f"{running['command']} (pid {running['pid']})" if running else "nothing is running"
+    console.print(f"[bold]{found.home}[/]: {doing}", highlight=False)
+    sources = RichTable(
+        "topic", "consumed", "landed", "tombstones", "control", "dead", "newest change (UTC)",
+        title="Sources",
+    )  # fmt: skip
+    for row in found.sources:
+        control = sum(
+            row[k] for k in ("heartbeat", "message", "txmeta", "schema_change", "truncate")
+        )
+        numbers = (row["consumed"], row["landed"], row["tombstone"], control, row["dead"])
+        newest = row["newest_source_ts"]
+        sources.add_row(
+            row["topic"], *(f"{n:,}" for n in numbers), f"{newest:%Y-%m-%d %H:%M:%S}" if newest else ""
+        )
+    console.print(sources)
+    if found.dead_letters:
+        letters = RichTable("topic", "reason", "letters", title="Dead letters")
+        for row in found.dead_letters:
+            letters.add_row(row["topic"], row["reason_code"], f"{row['letters']:,}")
+        console.print(letters)
+    title = f"Published {found.published_at}, business date {found.business_date}"
+    published = RichTable("table", "rows", "version", "written in run", title=title)
+    for row in found.published:
+        published.add_row(row["table"], f"{row['rows']:,}", str(row["version"]), row["run_id"])
+    console.print(published if found.published else "nothing is published yet")
+    runs = RichTable("run", "command", "status", "landed", "dead", "seconds", title="Last runs")
+    for row in found.last_runs:
+        runs.add_row(
+            row["run_id"], row["command"], row["status"], str(row.get("landed", "")),
+            str(row.get("dead", "")), " ".join(f"{k} {v}" for k, v in row["seconds"].items()),
+        )  # fmt: skip
+    console.print(runs)

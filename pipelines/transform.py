@@ -1,0 +1,243 @@
+"""The dbt build, in process: staging, marts and their tests; tells which test failed, and on what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import structlog
+from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+from dbt.cli.main import dbtRunner
+
+from pipelines.cdc.ledger import batches
+from pipelines.errors import LakehouseError
+from pipelines.lake.duck import connect
+from pipelines.lake.publish import Source
+from pipelines.settings import Settings
+
+log = structlog.get_logger()
+
+PUBLISHED_SCHEMAS = ("marts", "features", "predictions", "quality")
+_SHOWN_ROWS = 5
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A model or test that failed.
+
+    Attributes:
+        node: name of the test or model.
+        models: the models that it concerns.
+        rows: the first offending rows, as dicts (tests only).
+    """
+
+    node: str
+    kind: str
+    models: list[str]
+    message: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        where = f" on {', '.join(self.models)}" if self.models else ""
+        shown = "".join(f"\n    {json.dumps(row, default=str)}" for row in self.rows)
+        return f"{self.kind} {self.node}{where}: {self.message}{shown}"
+
+
+@dataclass
+class BuildReport:
+    """What a dbt build did. `skipped` tells that nothing was new.
+
+    Attributes:
+        build_id: names what was built: the project's files and the batches staged.
+        sources: the finished tables that are to be published.
+    """
+
+    build_id: str
+    skipped: bool = False
+    full_refresh: bool = False
+    models: int = 0
+    tests: int = 0
+    warnings: list[str] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+
+
+class BuildFailed(LakehouseError):
+    """At least one model or test failed; what is published stays as it was."""
+
+    def __init__(self, failures: list[Failure]) -> None:
+        self.failures = failures
+        named = "\n  ".join(str(failure) for failure in failures)
+        super().__init__(
+            f"the dbt build failed, the published marts stay as they were:\n  {named}",
+            "correct the data or the model, then run again; "
+            "`lakehouse sql --help` tells how to look at staging",
+        )
+
+
+def build(settings: Settings, *, on_node: Callable[[str], None] = lambda name: None) -> BuildReport:
+    """Build what is new since the last green build; everything anew if the project has changed.
+
+    Raises:
+        BuildFailed: names each failed test or model, and the first rows of each failed test.
+    """
+    news = _news(settings)
+    former = _read_state(settings)
+    if former == news:
+        return BuildReport(_build_id(news), skipped=True, sources=_sources_of(settings))
+    full_refresh = former is not None and former["project"] != news["project"]
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    if full_refresh:
+        log.info("project or contract changed: everything is built anew")
+        arguments.append("--full-refresh")
+    results = _dbt(settings, arguments, on_node)
+    failures = [_failure(result, settings) for result in results if _has_failed(result)]
+    if failures:
+        raise BuildFailed(failures)
+    report = BuildReport(_build_id(news), full_refresh=full_refresh)
+    for result in results:
+        kind = result.node.resource_type
+        report.models += kind == "model"
+        report.tests += kind == "test"
+        if str(result.status) == "warn":
+            report.warnings.append(f"{result.node.name}: {result.message}")
+    report.sources = _published_sources(results)
+    _write_state(settings, news, report.sources)
+    return report
+
+
+def _published_sources(results: list[Any]) -> list[Source]:
+    nodes = [result.node for result in results if result.node.resource_type == "model"]
+    return [
+        Source(node.schema, node.name, node.config.meta.get("publish_by"))
+        for node in sorted(nodes, key=lambda node: str(node.name))
+        if node.schema in PUBLISHED_SCHEMAS and node.config.materialized != "ephemeral"
+    ]
+
+
+def _dbt(settings: Settings, arguments: list[str], on_node: Callable[[str], None]) -> list[Any]:
+    def tell(event: Any) -> None:
+        if event.info.name in ("LogModelResult", "LogTestResult"):
+            on_node(str(event.data.node_info.node_name))
+
+    common = [
+        "--project-dir", str(settings.project_dir),
+        "--profiles-dir", str(settings.project_dir),
+        "--target", settings.target,
+        "--target-path", str(settings.state / "dbt"),
+        "--log-path", str(settings.home / "logs"),
+        "--log-level", "none",
+        "--no-use-colors",
+    ]  # fmt: skip
+    settings.scratch.mkdir(parents=True, exist_ok=True)
+    with _environment(settings):
+        try:
+            outcome = dbtRunner(callbacks=[tell]).invoke([*arguments, *common])
+        finally:
+            # dbt keeps the file open, and with it everybody else out.
+            DuckDBConnectionManager.close_all_connections()
+    results = list(getattr(outcome.result, "results", None) or [])
+    if outcome.exception is not None or (not outcome.success and not results):
+        raise LakehouseError(
+            f"dbt could not run: {outcome.exception or 'see the log'}",
+            f"details are in {settings.home / 'logs' / 'dbt.log'}",
+        )
+    return results
+
+
+@contextmanager
+def _environment(settings: Settings) -> Iterator[None]:
+    """What the profile reads, for the time of one dbt call."""
+    wanted = {
+        "LAKEHOUSE_HOME": str(settings.home),
+        "LAKEHOUSE_TARGET": settings.target,
+        "LAKEHOUSE_THREADS": str(settings.threads),
+        "LAKEHOUSE_MEMORY_LIMIT": settings.memory_limit,
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+    former = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _has_failed(result: Any) -> bool:
+    return str(result.status) in ("error", "fail", "runtime error")
+
+
+def _failure(result: Any, settings: Settings) -> Failure:
+    node = result.node
+    models = [name.split(".")[-1] for name in node.depends_on.nodes if name.startswith("model.")]
+    is_test = node.resource_type == "test"
+    rows = _offending_rows(node.compiled_code, settings) if is_test and node.compiled_code else []
+    return Failure(
+        node=node.name,
+        kind=str(node.resource_type),
+        models=models if is_test else [],
+        message=" ".join(str(result.message).split()),
+        rows=rows,
+    )
+
+
+def _offending_rows(test_sql: str, settings: Settings) -> list[dict[str, Any]]:
+    with connect(settings) as connection:
+        connection.execute(f"attach '{settings.warehouse}' as warehouse (read_only); use warehouse")
+        try:
+            found = connection.execute(f"select * from ({test_sql}) limit {_SHOWN_ROWS}")
+            names = [column[0] for column in found.description or []]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        except duckdb.Error as error:
+            return [{"rows": f"cannot be shown: {error}"}]
+
+
+def _news(settings: Settings) -> dict[str, str]:
+    """What a build depends on: the project's files, and the batches that may be staged."""
+    project = hashlib.sha256()
+    for path in sorted(settings.project_dir.rglob("*")):
+        inside = path.relative_to(settings.project_dir)
+        if path.suffix in (".sql", ".yml", ".yaml") and inside.parts[0] not in ("target", "logs"):
+            project.update(f"{inside}\0".encode() + path.read_bytes())
+    staged = hashlib.sha256("\n".join(batches(settings.raw)).encode())
+    return {"project": project.hexdigest(), "batches": staged.hexdigest()}
+
+
+def _build_id(news: dict[str, str]) -> str:
+    return hashlib.sha256(json.dumps(news).encode()).hexdigest()[:16]
+
+
+def _state_file(settings: Settings) -> Path:
+    return settings.state / "last-green-build.json"
+
+
+def _read_state(settings: Settings) -> dict[str, str] | None:
+    if not settings.warehouse.exists() or not _state_file(settings).exists():
+        return None
+    state: dict[str, dict[str, str]] = json.loads(_state_file(settings).read_text())
+    return state["news"]
+
+
+def _write_state(settings: Settings, news: dict[str, str], sources: list[Source]) -> None:
+    content = {
+        "news": news,
+        "sources": [[s.schema, s.name, s.partition_by] for s in sources],
+    }
+    temporary = _state_file(settings).with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=1))
+    temporary.replace(_state_file(settings))
+
+
+def _sources_of(settings: Settings) -> list[Source]:
+    content = json.loads(_state_file(settings).read_text())
+    return [Source(*source) for source in content["sources"]]
