@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
@@ -22,14 +23,16 @@ lint: $(VENV)/.dev ## Check format, style, types, SQL and the layers of the dbt 
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	cd dbt_project && ../$(BIN)/dbt parse --quiet --no-partial-parse --target-path target/lint
-	cd dbt_project && ../$(BIN)/sqlfluff lint models macros tests --processes 2 --disable-progress-bar
+	mkdir -p $(LINT_HOME)
+	cd dbt_project && LAKEHOUSE_HOME=../$(LINT_HOME) ../$(BIN)/dbt parse --quiet --no-partial-parse --show-all-deprecations --warn-error
+	cd dbt_project && LAKEHOUSE_HOME=../$(LINT_HOME) ../$(BIN)/sqlfluff lint models tests --disable-progress-bar
 	cd dbt_project && ../$(BIN)/dbt-bouncer --config-file dbt-bouncer.yml
 
 format: $(VENV)/.dev ## Format Python and SQL
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-	cd dbt_project && ../$(BIN)/sqlfluff fix models tests --processes 2
+	mkdir -p $(LINT_HOME)
+	cd dbt_project && LAKEHOUSE_HOME=../$(LINT_HOME) ../$(BIN)/sqlfluff fix models tests
 
 bench: $(VENV)/.dev ## Measure speed and memory side by side with peers
 	$(BIN)/python -m bench

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections import Counter
 from dataclasses import asdict
 from datetime import date, datetime
 from decimal import Decimal
@@ -79,9 +80,12 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
     """Make the demo shop's events, run the whole chain on them and show the result."""
     settings: Settings = context.obj
     count = _clients(clients)
-    with err.status("The shop writes its change events …"):
-        with lock.exclusive(settings.state, "lakehouse demo"), clear_about_disk(settings.home):
-            captured = capture(settings.inbox, clients=count)
+    with (
+        err.status("The shop writes its change events …"),
+        lock.exclusive(settings.state, "lakehouse demo"),
+        clear_about_disk(settings.home),
+    ):
+        captured = capture(settings.inbox, clients=count)
     err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
     report = _run(settings, None, "lakehouse demo")
     with reader(settings, load_contracts(settings.project_dir)) as connection:
@@ -171,7 +175,7 @@ def sql(
     except duckdb.Error as error:
         raise LakehouseError(
             f"the query failed: {error}",
-            "list what there is with: lakehouse sql \"show all tables\"",
+            'list what there is with: lakehouse sql "show all tables"',
         ) from None
     _print_rows(names, rows, output)
 
@@ -244,8 +248,9 @@ def _run(settings: Settings, source: Path | None, command: str) -> chain.RunRepo
 def _judge_dead_letters(report: LandReport, strict: bool) -> None:
     if not report.dead:
         return
-    reasons = sum((topic.reasons for topic in report.topics.values()), start=type(
-        next(iter(report.topics.values())).reasons)())
+    reasons: Counter[str] = Counter()
+    for topic in report.topics.values():
+        reasons.update(topic.reasons)
     told = ", ".join(f"{code} {count:,}" for code, count in reasons.most_common())
     err.print(
         f"[yellow]![/] {report.dead:,} dead letters ({told}); see "

@@ -17,10 +17,21 @@ from pipelines.errors import LakehouseError
 Connector = Literal["postgres", "sqlserver", "mariadb"]
 PiiRule = Literal["hash", "mask", "drop"]
 
-_SIMPLE_TYPES = {"bigint", "integer", "smallint", "double", "boolean", "varchar", "date", "timestamp"}
+_SIMPLE_TYPES = {
+    "bigint",
+    "integer",
+    "smallint",
+    "double",
+    "boolean",
+    "varchar",
+    "date",
+    "timestamp",
+}
 _ALIASES = {"int": "integer", "text": "varchar", "string": "varchar", "bool": "boolean"}
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
-TYPES_HINT = "use one of bigint, integer, smallint, double, boolean, varchar, date, timestamp, decimal(p,s)"
+TYPES_HINT = (
+    "use one of bigint, integer, smallint, double, boolean, varchar, date, timestamp, decimal(p,s)"
+)
 
 
 def _known_type(text: str) -> str:

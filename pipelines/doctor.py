@@ -103,9 +103,10 @@ def _published(settings: Settings) -> Iterator[Finding]:
         yield Finding("published", True, "nothing yet; `lakehouse run` publishes")
         return
     missing = [n for n, t in manifest.tables.items() if not (settings.published / t.path).is_dir()]
+    remedy = f"missing: {', '.join(missing)}; delete {settings.published} and run again"
     yield Finding(
         "published",
         not missing,
         f"{len(manifest.tables)} tables, of {manifest.published_at}",
-        f"missing: {', '.join(missing)}; delete {settings.published} and run again" if missing else "",
+        remedy if missing else "",
     )  # fmt: skip

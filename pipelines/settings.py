@@ -1,8 +1,7 @@
-"""Settings: read once at the edge from the environment (`LAKEHOUSE_*`) or `.env`, passed inwards."""
+"""Settings: read once at the edge, from the environment (`LAKEHOUSE_*`) or `.env`."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Literal
 
@@ -81,7 +80,7 @@ def load_settings(home: Path | None = None, target: str | None = None) -> Settin
         ) from None
     return settings.model_copy(
         update={
-            "home": Path(os.path.abspath(settings.home)),
-            "project_dir": Path(os.path.abspath(settings.project_dir)),
+            "home": settings.home.absolute(),
+            "project_dir": settings.project_dir.absolute(),
         }
     )

@@ -79,7 +79,9 @@ def show(found: Status, console: Console) -> None:
         numbers = (row["consumed"], row["landed"], row["tombstone"], control, row["dead"])
         newest = row["newest_source_ts"]
         sources.add_row(
-            row["topic"], *(f"{n:,}" for n in numbers), f"{newest:%Y-%m-%d %H:%M:%S}" if newest else ""
+            row["topic"],
+            *(f"{n:,}" for n in numbers),
+            f"{newest:%Y-%m-%d %H:%M:%S}" if newest else "",
         )
     console.print(sources)
     if found.dead_letters:

@@ -1,4 +1,4 @@
-"""The dbt build, in process: staging, marts and their tests; tells which test failed, and on what."""
+"""The dbt build, in process: staging, marts and tests; tells which test failed, on which rows."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _dbt(settings: Settings, arguments: list[str], on_node: Callable[[str], None
             outcome = dbtRunner(callbacks=[tell]).invoke([*arguments, *common])
         finally:
             # dbt keeps the file open, and with it everybody else out.
-            DuckDBConnectionManager.close_all_connections()
+            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
     results = list(getattr(outcome.result, "results", None) or [])
     if outcome.exception is not None or (not outcome.success and not results):
         raise LakehouseError(

@@ -33,19 +33,31 @@ version as (
 
 ),
 
+-- Most keys have a single version, which is right at any time.
+bounded_version as (
+
+    select * from version
+    where not_before is not null or not_from is not null
+
+),
+
 final as (
 
     select sale.sale_id
     from sale
-    inner join version
-        on sale.product_key = version.version_key
-    where sale.sold_at < version.not_before or sale.sold_at >= version.not_from
+    inner join bounded_version
+        on sale.product_key = bounded_version.version_key
+    where
+        sale.sold_at < bounded_version.not_before
+        or sale.sold_at >= bounded_version.not_from
     union all
     select sale.sale_id
     from sale
-    inner join version
-        on sale.client_key = version.version_key
-    where sale.sold_at < version.not_before or sale.sold_at >= version.not_from
+    inner join bounded_version
+        on sale.client_key = bounded_version.version_key
+    where
+        sale.sold_at < bounded_version.not_before
+        or sale.sold_at >= bounded_version.not_from
 
 )
 

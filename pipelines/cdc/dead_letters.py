@@ -134,4 +134,6 @@ def reasons(raw: Path) -> pa.Table:
     rows = DeltaTable(str(path)).to_pyarrow_table(columns=["topic", "reason_code"])
     counted = rows.group_by(["topic", "reason_code"]).aggregate([([], "count_all")])
     counted = counted.rename_columns(["topic", "reason_code", "letters"])
-    return counted.take(pc.sort_indices(counted, [("topic", "ascending"), ("letters", "descending")]))
+    return counted.take(
+        pc.sort_indices(counted, [("topic", "ascending"), ("letters", "descending")])
+    )

@@ -291,7 +291,10 @@ class _TopicLander:
         )
         batches: Iterator[pa.RecordBatch] = (
             pa.record_batch(
-                [column.cast(field.type) for column, field in zip(batch.columns, schema, strict=True)],
+                [
+                    column.cast(field.type)
+                    for column, field in zip(batch.columns, schema, strict=True)
+                ],
                 schema=schema,
             )
             for batch in found.to_arrow_reader(100_000)
@@ -309,9 +312,7 @@ class _TopicLander:
         }
         self._ledger.commit([row], {"file": file.name, "run_id": self._run_id})
 
-    def _count(
-        self, rows: list[dict[str, object]], added: list[Letter], messages: int
-    ) -> None:
+    def _count(self, rows: list[dict[str, object]], added: list[Letter], messages: int) -> None:
         consumed = 0
         for row in rows:
             consumed += int(str(row["consumed"]))

@@ -61,7 +61,7 @@ class Progress:
 
 
 class Ledger:
-    """The Delta table `raw/_ledger`: one row a batch and topic-partition, and one a finished file."""
+    """The Delta table `raw/_ledger`: a row a batch and topic-partition, and one a finished file."""
 
     def __init__(self, raw: Path) -> None:
         self.path = raw / FOLDER

@@ -76,9 +76,9 @@ def judge(
 
 def orphan_batches(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Batches whose rows are in the raw table although the ledger does not know them."""
-    if not connection.execute(
-        f"select count(*) from judged where novelty = '{ORPHAN}'"
-    ).fetchall()[0][0]:
+    if not connection.execute(f"select count(*) from judged where novelty = '{ORPHAN}'").fetchall()[
+        0
+    ][0]:
         return []
     rows = connection.execute(
         f"""select distinct x._batch_id from existing as x join judged as j

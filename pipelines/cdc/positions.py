@@ -53,7 +53,7 @@ def _sqlserver(source: str) -> str:
 
 
 def _mariadb(source: str) -> str:
-    # mariadb-bin.999999 is followed by mariadb-bin.1000000: the file's number decides, not its text.
+    # mariadb-bin.999999 is followed by mariadb-bin.1000000: its number decides, not its text.
     file = _number(f"regexp_extract({source}.file, '([0-9]+)$', 1)")
     return f"{file} || '.' || {_number(f'{source}.pos')} || '.' || " + _number(
         f"coalesce({source}.row, '0')"

@@ -36,7 +36,8 @@ def show(connection: duckdb.DuckDBPyConnection, report: RunReport, console: Cons
         Panel(
             f"[bold]{total[0]:,}[/] sales · [bold]${total[1]:,.2f}[/] net · {total[2]:,} orders · "
             f"{total[3]:,} clients · {total[4]:,} products\n"
-            f"fresh to {total[5]:%Y-%m-%d %H:%M} UTC · business date {report.manifest.business_date}",
+            f"fresh to {total[5]:%Y-%m-%d %H:%M} UTC · "
+            f"business date {report.manifest.business_date}",
             title="The shop, from its change events",
             expand=False,
         ),
@@ -57,8 +58,8 @@ def show(connection: duckdb.DuckDBPyConnection, report: RunReport, console: Cons
     console.print(Columns([_tables(report), Group(_products(ask), _segments(ask), _stock(ask))]))
     console.print("[bold]Next[/]", highlight=False)
     for line in (
-        'lakehouse sql "select * from marts.mart_product_performance order by revenue_rank limit 10"',
-        'lakehouse sql "select * from marts.mart_stock_coverage where is_below_reorder_point limit 10"',
+        'lakehouse sql "from marts.mart_product_performance order by revenue_rank limit 10"',
+        'lakehouse sql "from marts.mart_stock_coverage where is_below_reorder_point limit 10"',
         "lakehouse status",
         "cd dbt_project && ../.venv/bin/dbt docs generate",
     ):

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on the lake's home, held by the kernel and thus never left behind."""
+"""One writer at a time: a lock on the lake's home, held by the kernel, thus never left behind."""
 
 from __future__ import annotations
 

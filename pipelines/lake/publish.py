@@ -1,4 +1,4 @@
-"""Publication: finished tables become Delta tables, and one manifest moves readers to them at once."""
+"""Publication: finished tables become Delta, and one manifest moves readers to them at once."""
 
 from __future__ import annotations
 
@@ -147,7 +147,8 @@ def _fingerprints(
     found = connection.execute(
         f"""with hashed as (select {part} as part, hash({", ".join(names)}) as h
             from {source.full_name})
-        select part, count(*), bit_xor(h), sum(h % 1000003) from hashed group by part order by part"""
+        select part, count(*), bit_xor(h), sum(h % 1000003) from hashed
+        group by part order by part"""
     ).fetchall()
     prints = {part: f"{count}:{xor:x}:{total}" for part, count, xor, total in found}
     return sum(row[1] for row in found), prints or {_WHOLE: "0"}

@@ -1,4 +1,4 @@
-"""Raw Delta tables: their Arrow schema from the contract, their creation, and exactly-once appends."""
+"""Raw Delta tables: their schema from the contract, their creation, and exactly-once appends."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    Schema,
+    Transaction,
+    WriterProperties,
+    write_deltalake,
+)
 
 from pipelines.contract import Column, Contracts, Table
+from pipelines.errors import LakehouseError
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 PARTITIONS = ["year", "month"]
@@ -85,11 +93,33 @@ def open_or_create(
 
 
 def create_raw_tables(raw: Path, contracts: Contracts) -> None:
-    """Create every raw table of the contracts, so that models find all their sources."""
+    """Create every raw table of the contracts, so that models find all their sources.
+
+    A column that has been added to a contract is added to its table, empty for older rows.
+
+    Raises:
+        LakehouseError: a contract gives a landed column another type.
+    """
     for table in contracts.tables:
-        open_or_create(
-            raw_path(raw, table), raw_schema(table), PARTITIONS, description=f"raw {table.topic}"
+        wanted = raw_schema(table)
+        found = open_or_create(
+            raw_path(raw, table), wanted, PARTITIONS, description=f"raw {table.topic}"
         )
+        _follow_contract(found, table, Schema.from_arrow(wanted))
+
+
+def _follow_contract(found: DeltaTable, table: Table, wanted: Schema) -> None:
+    present = {field.name: field for field in found.schema().fields}
+    for field in wanted.fields:
+        if field.name in present and present[field.name].type != field.type:
+            raise LakehouseError(
+                f"{table.file}, table {table.name}, column {field.name}: the contract says "
+                f"{field.type}, the raw table holds {present[field.name].type}",
+                "put the former type back, or land the table anew under another name",
+            )
+    added = [field for field in wanted.fields if field.name not in present]
+    if added:
+        found.alter.add_columns(added)
 
 
 def append(

@@ -13,7 +13,7 @@
 with orders as (
     select * from {{ ref('stg_order') }}
     {% if not has_news(['base_order']) %}
-    where false
+        where false
     {% endif %}
 ),
 
