@@ -39,7 +39,8 @@ app = typer.Typer(
 shop_app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
 app.add_typer(shop_app, name="shop")
 
-out = Console()
+_PLAIN_WIDTH = 120
+out = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
 err = Console(stderr=True)
 
 Clients = Annotated[
@@ -89,7 +90,7 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
     err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
     report = _run(settings, None, "lakehouse demo")
     with reader(settings, load_contracts(settings.project_dir)) as connection:
-        summary.show(connection, report, out)
+        summary.show(connection, report.manifest, out)
 
 
 @shop_app.command("capture")

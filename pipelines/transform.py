@@ -13,8 +13,6 @@ from typing import Any
 
 import duckdb
 import structlog
-from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-from dbt.cli.main import dbtRunner
 
 from pipelines.cdc.ledger import batches
 from pipelines.errors import LakehouseError
@@ -122,6 +120,10 @@ def _published_sources(results: list[Any]) -> list[Source]:
 
 
 def _dbt(settings: Settings, arguments: list[str], on_node: Callable[[str], None]) -> list[Any]:
+    # Imported only where a build is due: it takes seconds, which `sql` and `status` need not wait.
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+    from dbt.cli.main import dbtRunner
+
     def tell(event: Any) -> None:
         if event.info.name in ("LogModelResult", "LogTestResult"):
             on_node(str(event.data.node_info.node_name))

@@ -34,9 +34,13 @@ class CaptureFile:
         return f"{self.topic}/{self.path.name}"
 
     def stamp(self) -> str:
-        """Size and modification time: unchanged means unread since."""
+        """Size, times and inode: unchanged means unread since.
+
+        A copy can take over size and modification time of another file (archives often set the
+        same time on all), but not inode and change time.
+        """
         status = self.path.stat()
-        return f"{status.st_size}:{status.st_mtime_ns}"
+        return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
     def digest(self) -> str:
         """SHA-256 of the stored bytes: equal content, whatever its time or folder."""
@@ -49,7 +53,7 @@ class Lines:
     """Consecutive lines of one file.
 
     Attributes:
-        text: the lines that are UTF-8, without line ends.
+        text: the lines that are UTF-8; some still with their line end.
         numbers: their line numbers in the file, from 1.
         not_utf8: line number and bytes of the others.
         at_end: the file ends here.

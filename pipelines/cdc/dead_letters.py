@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -75,23 +75,36 @@ class DeadLetters:
         self,
         letters: Sequence[Letter],
         *,
+        counted_batches: Collection[str],
         contract_version: str | None,
         batch_id: str,
         run_id: str,
         landed_at: datetime,
-    ) -> list[Letter]:
-        """Append the letters not yet there; returns those.
+    ) -> tuple[list[Letter], dict[Letter, str]]:
+        """Append the letters not yet there.
+
+        Args:
+            counted_batches: the batches of these topics that the ledger knows.
+
+        Returns:
+            the letters added; and those that a batch had left which never reached the ledger, each
+            with the id of that batch.
 
         Raises:
             deltalake.exceptions.CommitFailedError: another lander added letters meanwhile.
         """
         if not letters:
-            return []
+            return [], {}
         self._table.update_incremental()
-        known = self._known_ids({letter.topic for letter in letters})
+        known = self._known_batches({letter.topic for letter in letters})
         fresh = {x.letter_id: x for x in letters if x.letter_id not in known}
+        orphans = {
+            letter: known[letter.letter_id]
+            for letter in letters
+            if known.get(letter.letter_id, batch_id) not in (*counted_batches, batch_id)
+        }
         if not fresh:
-            return []
+            return [], orphans
         rows = [
             {
                 "letter_id": letter_id,
@@ -117,13 +130,14 @@ class DeadLetters:
             metadata={"batch_id": batch_id, "run_id": run_id},
             transactions={FOLDER: 0 if serial is None else serial + 1},
         )
-        return list(fresh.values())
+        return list(fresh.values()), orphans
 
-    def _known_ids(self, topics: set[str]) -> set[str]:
+    def _known_batches(self, topics: set[str]) -> dict[str, str]:
+        """Letter id → batch id."""
         rows = self._table.to_pyarrow_table(
-            columns=["letter_id"], filters=[("topic", "in", sorted(topics))]
+            columns=["letter_id", "batch_id"], filters=[("topic", "in", sorted(topics))]
         )
-        return set(rows["letter_id"].to_pylist())
+        return dict(zip(rows["letter_id"].to_pylist(), rows["batch_id"].to_pylist(), strict=True))
 
 
 def reasons(raw: Path) -> pa.Table:

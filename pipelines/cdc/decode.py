@@ -23,6 +23,8 @@ DISPOSITIONS = (
 )  # fmt: skip
 
 _ROWS_A_PIECE = 8192
+# What every reader can hold: a PostgreSQL date may be infinite, or of the year 5,874,897.
+_FIRST_DAY, _AFTER_LAST_DAY = "0001-01-01", "10000-01-01"
 
 _ENVELOPE = {
     "topic": "VARCHAR",
@@ -49,7 +51,8 @@ class Decoder:
     """Turns lines of one topic into a DuckDB temporary table `decoded`.
 
     Its columns: `line_number, topic_name, partition_no, offset_no, disposition, reason_code,
-    reason, line` (the text of dead letters only), then those of the raw table.
+    reason, line` (the text of dead letters only), then those of the landing, and a column `v_<name>`
+    for each column of the contract: the prefix keeps a source's column `reason` or `line` apart.
 
     Args:
         table: the contract, or None where the topic has none.
@@ -106,7 +109,12 @@ def _envelope_sql(topic: str) -> str:
     ), message as (
         select
             line_number, line, e.key as key_text,
-            e.partition as partition_no, e.offset as offset_no,
+            -- Only coordinates within this topic are coordinates: those of another one must not
+            -- pass for a message of this one.
+            case when e.topic = {_text(topic)} and e.offset is not null then e.partition end
+                as partition_no,
+            case when e.topic = {_text(topic)} and e.partition is not null then e.offset end
+                as offset_no,
             case when e.encoding = 'base64' then try(decode(from_base64(e.payload)))
                 else e.payload end as payload,
             e.payload is null as is_tombstone,
@@ -149,9 +157,7 @@ def _table_sql(table: Table) -> str:
     keys = _struct({**key, "payload": key})
     texts = ",\n            ".join(_column_text(column, table) for column in table.landed_columns)
     typed = ",\n            ".join(_typed(column) for column in table.landed_columns)
-    names = ", ".join(
-        _quoted(f"v_{c.name}") + " as " + _quoted(c.name) for c in table.landed_columns
-    )
+    names = ", ".join(_quoted(f"v_{column.name}") for column in table.landed_columns)
     return f"""
     with {_envelope_sql(table.topic)},
     parsed as (
@@ -169,7 +175,10 @@ def _table_sql(table: Table) -> str:
         select *, p.op as op, p.source as source,
             case when p.op = 'd' then p.before else p.after end as image,
             coalesce(try_cast(p.source.ts_us as bigint),
-                try_cast(p.source.ts_ms as bigint) * 1000) as source_ts_us,
+                try(try_cast(p.source.ts_ms as bigint) * 1000)) as told_ts_us,
+            case when told_ts_us >= epoch_us(timestamp '{_FIRST_DAY}')
+                and told_ts_us < epoch_us(timestamp '{_AFTER_LAST_DAY}')
+                then told_ts_us end as source_ts_us,
             {positions.position(table.connector, "p.source")} as source_position
         from unwrapped
     ), texts as (
@@ -258,26 +267,41 @@ def _cast(column: Column, text: str) -> tuple[str, str | None]:
     if column.decimal:
         precision, scale = column.decimal
         value = f"try_cast({text} as decimal({precision},{scale}))"
-        # Few enough decimals, and no exponent, cannot have been rounded; for the rest the widest
-        # scale that holds all integer digits shows rounding as a difference.
-        point = f"strpos({text}, '.')"
-        plain = (
-            f"({point} = 0 or length({text}) - {point} <= {scale}) and not contains({text}, 'e')"
-        )
-        widest = f"try_cast({text} as decimal(38,{38 - (precision - scale)}))"
-        plain += f" and not contains({text}, 'E') and {value} is not null"
-        return value, f"(({plain}) or {widest} = {value})"
+        return value, f"{value} is not null and {_few_decimals(text, scale)}"
     if column.type == "date":
         value = f"try_cast(rtrim({text}, 'Z') as date)"
-        return value, f"cast({value} as varchar) = rtrim({text}, 'Z')"
+        return value, f"cast({value} as varchar) = rtrim({text}, 'Z') and {_storable(value)}"
     if column.type == "timestamp":
-        value = f"try_cast({text} as timestamp)"
-        return f"{value} at time zone 'UTC'", f"isfinite({value})"
+        # As timestamp without zone, DuckDB would drop an offset instead of applying it.
+        value = f"try_cast({text} as timestamptz)"
+        return value, _storable(value)
     if column.type in ("double", "boolean"):
         value = f"try_cast({text} as {column.type})"
         return value, f"{value} is not null"
     value = f"try_cast({text} as {column.type})"
     return value, f"cast({value} as varchar) = {text}"
+
+
+def _storable(value: str) -> str:
+    return f"{value} >= '{_FIRST_DAY}' and {value} < '{_AFTER_LAST_DAY}'"
+
+
+def _few_decimals(text: str, scale: int) -> str:
+    """SQL: whether a number's text has no decimals beyond the scale, which a cast would round."""
+    point = f"strpos({text}, '.')"
+    is_short = f"{point} = 0 or length({text}) - {point} <= {scale}"
+    # 1.50E+3 has two digits after the point, of which the exponent takes three; zeros do not count.
+    digits = f"rtrim(split_part(lower({text}), 'e', 1), '0')"
+    after_point = (
+        f"(case when contains({digits}, '.') then length({digits}) - strpos({digits}, '.') "
+        f"else length({digits}) - length(split_part(lower({text}), 'e', 1)) end)"
+    )
+    exponent = f"coalesce(try_cast(nullif(split_part(lower({text}), 'e', 2), '') as integer), 0)"
+    return (
+        f"case when not contains({text}, 'e') and not contains({text}, 'E') and ({is_short}) "
+        f"then true when trim({digits}, '+-0.') = '' then true "
+        f"else {after_point} - {exponent} <= {scale} end"
+    )
 
 
 def _missing_key(table: Table) -> str:

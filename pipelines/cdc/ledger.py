@@ -49,14 +49,16 @@ class Progress:
         dense: per partition, merged offset ranges without a hole: surely consumed.
         sparse: per partition, ranges with holes: consumed but for what was missing then.
         highest: per partition, the highest offset consumed.
-        stamps: file name → stamp with which it was read to its end.
+        batches: ids of the batches that are counted.
+        stamps: file name → stamps with which it was read to its end.
         digests: SHA-256 of the contents that were read to their end → messages in them.
     """
 
     dense: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     sparse: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     highest: dict[int, int] = field(default_factory=dict)
-    stamps: dict[str, str] = field(default_factory=dict)
+    batches: set[str] = field(default_factory=set)
+    stamps: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, int] = field(default_factory=dict)
 
 
@@ -70,7 +72,7 @@ class Ledger:
     def progress(self, topic: str) -> Progress:
         """Read the progress of a topic from the newest version."""
         self._table.update_incremental()
-        columns = ["partition", "first_offset", "last_offset", "consumed", "source_file",
+        columns = ["batch_id", "partition", "first_offset", "last_offset", "consumed", "source_file",
                    "source_stamp", "source_digest", "source_messages"]  # fmt: skip
         rows = self._table.to_pyarrow_table(columns=columns, filters=[("topic", "=", topic)])
         progress = Progress()
@@ -78,8 +80,10 @@ class Ledger:
         ranges = {True: defaultdict(list), False: defaultdict(list)}
         for row in rows.to_pylist():
             if row["source_stamp"] is not None:
-                progress.stamps[row["source_file"]] = row["source_stamp"]
+                progress.stamps.setdefault(row["source_file"], set()).add(row["source_stamp"])
                 progress.digests[row["source_digest"]] = row["source_messages"]
+            if row["batch_id"] is not None:
+                progress.batches.add(row["batch_id"])
             if row["first_offset"] is None:
                 continue
             partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
@@ -102,6 +106,11 @@ class Ledger:
                 app = f"{row['topic']}:{row['partition']}"
                 known = self._table.transaction_version(app)
                 transactions[app] = max(last, -1 if known is None else known)
+            elif row["consumed"]:
+                # Messages that told no offset: a serial number guards them as well.
+                app = f"{row['topic']}:placeless"
+                known = self._table.transaction_version(app)
+                transactions[app] = 0 if known is None else known + 1
         append(
             self._table,
             pa.Table.from_pylist(list(rows), SCHEMA),

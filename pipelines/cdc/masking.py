@@ -77,7 +77,7 @@ class Masker:
         """
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
-        except InvalidTag:
+        except (InvalidTag, ValueError):
             raise LakehouseError(
                 "a sealed payload does not open with this masking key",
                 "set LAKEHOUSE_PII_KEY to the key that was in use when it was landed",

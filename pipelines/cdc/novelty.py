@@ -44,6 +44,11 @@ def judge(
     _register_ranges(connection, "dense_ranges", progress.dense)
     _register_ranges(connection, "sparse_ranges", progress.sparse)
     _find_existing(connection, raw / dead_letters.FOLDER, raw_table)
+    _register(
+        connection,
+        "counted_batches",
+        pa.table({"batch_id": pa.array(sorted(progress.batches), pa.string())}),
+    )
     in_data = f"disposition in ('{LANDED}', '{TRUNCATE}')"
     connection.execute(
         f"""
@@ -57,14 +62,17 @@ def judge(
                 exists (select 1 from sparse_ranges as r where r.partition = d.partition_no
                     and d.offset_no between r.first_offset and r.last_offset) as in_sparse,
                 exists (select 1 from existing as x where x._partition = d.partition_no
-                    and x._offset = d.offset_no) as in_lake
+                    and x._offset = d.offset_no) as in_lake,
+                exists (select 1 from existing as x
+                    join counted_batches as b on x._batch_id = b.batch_id
+                    where x._partition = d.partition_no and x._offset = d.offset_no) as is_counted
             from decoded as d
         )
-        select * exclude (copy_no, in_dense, in_sparse, in_lake),
+        select * exclude (copy_no, in_dense, in_sparse, in_lake, is_counted),
             case
                 when partition_no is null or offset_no is null then '{NEW}'
                 when copy_no > 1 or in_dense then '{REPLAYED}'
-                when in_sparse and (in_lake or not ({in_data} or disposition = '{DEAD}'))
+                when in_sparse and (is_counted or not ({in_data} or disposition = '{DEAD}'))
                     then '{REPLAYED}'
                 when in_lake then '{ORPHAN}'
                 else '{NEW}' end as novelty
@@ -117,9 +125,13 @@ def _register_ranges(
             "last_offset": pa.array(lasts, pa.int64()),
         }
     )
-    connection.register("ranges", table)
-    connection.execute(f"create or replace temp table {name} as select * from ranges")
-    connection.unregister("ranges")
+    _register(connection, name, table)
+
+
+def _register(connection: duckdb.DuckDBPyConnection, name: str, table: pa.Table) -> None:
+    connection.register("given", table)
+    connection.execute(f"create or replace temp table {name} as select * from given")
+    connection.unregister("given")
 
 
 def _find_existing(

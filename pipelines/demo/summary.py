@@ -11,17 +11,18 @@ from rich.console import Console, Group
 from rich.panel import Panel
 from rich.table import Table
 
-from pipelines.chain import RunReport
+from pipelines.lake.publish import Manifest
 
 _BARS = "▁▂▃▄▅▆▇█"
 _SPARK_WEEKS = 52
 
 
-def show(connection: duckdb.DuckDBPyConnection, report: RunReport, console: Console) -> None:
+def show(connection: duckdb.DuckDBPyConnection, manifest: Manifest, console: Console) -> None:
     """Print the summary of a demo run.
 
     Args:
         connection: has the published marts as views in schema `marts`.
+        manifest: what those views show.
     """
 
     def ask(sql: str) -> list[tuple[Any, ...]]:
@@ -37,7 +38,7 @@ def show(connection: duckdb.DuckDBPyConnection, report: RunReport, console: Cons
             f"[bold]{total[0]:,}[/] sales · [bold]${total[1]:,.2f}[/] net · {total[2]:,} orders · "
             f"{total[3]:,} clients · {total[4]:,} products\n"
             f"fresh to {total[5]:%Y-%m-%d %H:%M} UTC · "
-            f"business date {report.manifest.business_date}",
+            f"business date {manifest.business_date}",
             title="The shop, from its change events",
             expand=False,
         ),
@@ -55,7 +56,7 @@ def show(connection: duckdb.DuckDBPyConnection, report: RunReport, console: Cons
             f"${min(values):,.0f} – ${max(values):,.0f}, from {weeks[1][0]} to {weeks[-2][0]}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    console.print(Columns([_tables(report), Group(_products(ask), _segments(ask), _stock(ask))]))
+    console.print(Columns([_tables(manifest), Group(_products(ask), _segments(ask), _stock(ask))]))
     console.print("[bold]Next[/]", highlight=False)
     for line in (
         'lakehouse sql "from marts.mart_product_performance order by revenue_rank limit 10"',
@@ -73,9 +74,9 @@ def sparkline(values: Sequence[float]) -> str:
     return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1))] for value in values)
 
 
-def _tables(report: RunReport) -> Table:
+def _tables(manifest: Manifest) -> Table:
     table = Table("published table", "rows", title="Marts")
-    for name, published in sorted(report.manifest.tables.items()):
+    for name, published in sorted(manifest.tables.items()):
         if not name.split(".")[1].startswith("_"):
             table.add_row(name, f"{published.rows:,}")
     return table

@@ -46,6 +46,8 @@ def shared(state: Path, wait_seconds: float = 0.0) -> Iterator[None]:
     """
     with _opened(state) as handle:
         _acquire(handle, fcntl.LOCK_SH, state, wait_seconds)
+        # Whatever a killed run left there would name the wrong holder of the lock.
+        _owner_file(state).unlink(missing_ok=True)
         yield
 
 

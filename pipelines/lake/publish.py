@@ -133,6 +133,9 @@ def _publish_table(
     changed = None
     if before is not None and intact and source.partition_by:
         changed = [part for part, print_ in parts.items() if before.parts.get(part) != print_]
+        if _WHOLE in changed:
+            # The part without a date: no predicate can name it.
+            changed = None
     _write(connection, source, names, target, changed, run_id)
     version = DeltaTable(str(target)).version()
     log.info("table published", table=source.full_name, version=version, rows=rows)

@@ -15,27 +15,51 @@
 {%- endmacro %}
 
 
+{# Keys whose versions were re-cut. The history has those of which no version is left (created and
+   deleted at one instant), the dimension those that were re-made as a whole. #}
+{% macro recut(dimension, history, key) -%}
+    {{ news_of(dimension, key) }}
+    union all
+    {{ news_of(history, key) }}
+{%- endmacro %}
+
+
+{% macro recut_products() -%}
+    {{ recut('dim_product', 'hist_product', 'product_id') }}
+{%- endmacro %}
+
+
+{% macro recut_clients() -%}
+    {{ recut('dim_client', 'hist_client', 'client_id') }}
+{%- endmacro %}
+
+
 {# Sales that a re-cut gave another version of their product or client. #}
 {% macro stale_sales() -%}
     select fact.sale_id
     from {{ this }} as fact
-    inner join (
+    left join (
         {{ version_periods(ref('dim_product'), 'product_id', ['product_key', 'list_price']) }}
-        where product_id in ({{ news_of('dim_product', 'product_id') }})
+        where product_id in ({{ recut_products() }})
     ) as version
         on fact.product_id = version.product_id and {{ covers('version', 'fact.sold_at') }}
     where
-        fact.product_key is distinct from version.product_key
-        or fact.list_price is distinct from version.list_price
+        fact.product_id in ({{ recut_products() }})
+        and (
+            fact.product_key is distinct from version.product_key
+            or fact.list_price is distinct from version.list_price
+        )
     union all
     select fact.sale_id
     from {{ this }} as fact
-    inner join (
+    left join (
         {{ version_periods(ref('dim_client'), 'client_id', ['client_key']) }}
-        where client_id in ({{ news_of('dim_client', 'client_id') }})
+        where client_id in ({{ recut_clients() }})
     ) as version
         on fact.client_id = version.client_id and {{ covers('version', 'fact.sold_at') }}
-    where fact.client_key is distinct from version.client_key
+    where
+        fact.client_id in ({{ recut_clients() }})
+        and fact.client_key is distinct from version.client_key
 {%- endmacro %}
 
 
@@ -45,7 +69,7 @@
 
 
 {% macro is_stale_sale() -%}
-    {%- if has_news(['dim_product', 'dim_client']) -%}
+    {%- if has_news(['dim_product', 'hist_product', 'dim_client', 'hist_client']) -%}
     sale_id in ({{ stale_sales() }})
     {%- else -%}
     false
@@ -60,8 +84,8 @@
             union all
             select sale_id from {{ ref('stg_sale') }}
             where
-                product_id in ({{ news_of('dim_product', 'product_id') }})
-                or client_id in ({{ news_of('dim_client', 'client_id') }})
+                product_id in ({{ recut_products() }})
+                or client_id in ({{ recut_clients() }})
         )
         and not exists (
             select 1 from {{ this }} as kept where kept.sale_id = {{ sales }}.sale_id
@@ -90,12 +114,14 @@
 {% macro stale_orders() -%}
     select fact.order_id
     from {{ this }} as fact
-    inner join (
+    left join (
         {{ version_periods(ref('dim_client'), 'client_id', ['client_key']) }}
-        where client_id in ({{ news_of('dim_client', 'client_id') }})
+        where client_id in ({{ recut_clients() }})
     ) as version
         on fact.client_id = version.client_id and {{ covers('version', 'fact.ordered_at') }}
-    where fact.client_key is distinct from version.client_key
+    where
+        fact.client_id in ({{ recut_clients() }})
+        and fact.client_key is distinct from version.client_key
     union all
     select fact.order_id
     from {{ this }} as fact
@@ -114,7 +140,7 @@
 
 
 {% macro is_stale_order() -%}
-    {%- if has_news(['dim_client', 'hist_transporter']) -%}
+    {%- if has_news(['dim_client', 'hist_client', 'hist_transporter']) -%}
     order_id in ({{ stale_orders() }})
     {%- else -%}
     false
@@ -129,7 +155,7 @@
             union all
             select order_id from {{ ref('stg_order') }}
             where
-                client_id in ({{ news_of('dim_client', 'client_id') }})
+                client_id in ({{ recut_clients() }})
                 or transporter_id in ({{ news_of('hist_transporter', 'transporter_id') }})
         )
         and not exists (
@@ -152,12 +178,14 @@
 {% macro stale_order_lines() -%}
     select fact.order_id
     from {{ this }} as fact
-    inner join (
+    left join (
         {{ version_periods(ref('dim_product'), 'product_id', ['product_key']) }}
-        where product_id in ({{ news_of('dim_product', 'product_id') }})
+        where product_id in ({{ recut_products() }})
     ) as version
         on fact.product_id = version.product_id and {{ covers('version', 'fact.ordered_at') }}
-    where fact.product_key is distinct from version.product_key
+    where
+        fact.product_id in ({{ recut_products() }})
+        and fact.product_key is distinct from version.product_key
 {%- endmacro %}
 
 
@@ -167,7 +195,7 @@
 
 
 {% macro is_stale_order_line() -%}
-    {%- if has_news('dim_product') -%}
+    {%- if has_news(['dim_product', 'hist_product']) -%}
     order_id in ({{ stale_order_lines() }})
     {%- else -%}
     false
@@ -181,7 +209,7 @@
             {{ changed_order_lines() }}
             union all
             select order_id from {{ ref('stg_order_item') }}
-            where product_id in ({{ news_of('dim_product', 'product_id') }})
+            where product_id in ({{ recut_products() }})
         )
         and not exists (
             select 1 from {{ this }} as kept where kept.order_id = {{ lines }}.order_id

@@ -1,17 +1,16 @@
-{%- set upstreams = ['base_order', 'hist_order', 'base_sale', 'dim_client', 'hist_transporter'] %}
+{%- set upstreams = [
+    'base_order', 'hist_order', 'base_sale', 'dim_client', 'hist_client', 'hist_transporter'
+] %}
 
 {{ config(
     materialized='incremental',
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(" ~ upstreams ~ ") }}",
-        "{{ replace_scope(is_changed_order(), date_column='order_date') }}",
-        "{{ replace_scope(is_stale_order(), date_column='order_date') }}",
+        "{{ replace_scope(is_changed_order()) }}",
+        "{{ replace_scope(is_stale_order()) }}",
     ],
-    post_hook=[
-        "{{ log_touched_dates(is_changed_order(), 'order_date') }}",
-        "{{ close_increment() }}",
-    ]
+    post_hook="{{ close_increment() }}"
 ) }}
 
 with orders as (

@@ -1,4 +1,6 @@
-{%- set upstreams = ['base_order_item', 'base_order', 'base_sale', 'dim_product'] %}
+{%- set upstreams = [
+    'base_order_item', 'base_order', 'base_sale', 'dim_product', 'hist_product'
+] %}
 
 {{ config(
     materialized='incremental',

@@ -1,4 +1,6 @@
-{%- set upstreams = ['base_sale', 'base_order', 'dim_product', 'dim_client'] %}
+{%- set upstreams = [
+    'base_sale', 'base_order', 'dim_product', 'hist_product', 'dim_client', 'hist_client'
+] %}
 
 {{ config(
     materialized='incremental',
