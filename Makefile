@@ -53,11 +53,11 @@ $(VENV)/.uv:
 	touch $@
 
 $(VENV)/.demo: requirements/demo.lock pyproject.toml | $(VENV)/.uv
-	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --require-hashes -r requirements/demo.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/demo.lock
 	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --no-deps -e .
 	touch $@
 
 $(VENV)/.dev: requirements/dev.lock pyproject.toml | $(VENV)/.uv
-	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --require-hashes -r requirements/dev.lock
+	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --compile-bytecode --require-hashes -r requirements/dev.lock
 	VIRTUAL_ENV=$(VENV) $(VENV)/uv/bin/uv pip install --quiet --no-deps -e .
 	touch $@ $(VENV)/.demo

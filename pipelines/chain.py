@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,9 +59,12 @@ def run(
     started = now()
     record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(started)}
     seconds: dict[str, float] = {}
+    mark = time.monotonic()
 
     def finished(step: Step) -> None:
-        seconds[step] = round((now() - started).total_seconds() - sum(seconds.values()), 2)
+        nonlocal mark
+        seconds[step] = round(time.monotonic() - mark, 2)
+        mark = time.monotonic()
 
     with lock.exclusive(settings.state, command):
         try:

@@ -19,13 +19,14 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from pipelines import chain, doctor, logs, status
+from pipelines.cdc.decode import DISPOSITIONS
 from pipelines.cdc.land import LandReport
 from pipelines.contract import load_contracts
 from pipelines.demo import summary
 from pipelines.demo.shop import capture
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
-from pipelines.lake.catalog import reader
+from pipelines.lake.catalog import only_reads, reader
 from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.ids import new_id
 from pipelines.settings import Settings, load_settings
@@ -65,10 +66,10 @@ class Format(StrEnum):
 def options(
     context: typer.Context,
     home: Annotated[
-        Path | None, typer.Option(help="The lake's folder [env LAKEHOUSE_HOME, default ./lake].")
+        Path | None, typer.Option(help="The lake's folder (LAKEHOUSE_HOME; default ./lake).")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(help="Engine [env LAKEHOUSE_TARGET, default embedded].")
+        str | None, typer.Option(help="Engine (LAKEHOUSE_TARGET; default embedded).")
     ] = None,
     debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
 ) -> None:
@@ -170,6 +171,7 @@ def sql(
     contracts = load_contracts(settings.project_dir)
     try:
         with reader(settings, contracts, query, 3600.0 if wait else 0.0) as connection:
+            only_reads(connection, query)
             answer = connection.execute(query)
             names = [column[0] for column in answer.description or []]
             rows = answer.fetchall()
@@ -267,7 +269,7 @@ def _print_landing(report: LandReport, as_json: bool) -> None:
         _print_json(
             {
                 topic.topic: {
-                    **topic.counts,
+                    **{name: topic.counts[name] for name in DISPOSITIONS},
                     "replayed": topic.replayed,
                     "reasons": topic.reasons,
                     "waiting_bytes": topic.waiting_bytes,

@@ -28,6 +28,8 @@ _SIMPLE_TYPES = {
     "timestamp",
 }
 _ALIASES = {"int": "integer", "text": "varchar", "string": "varchar", "bool": "boolean"}
+# The landing cuts every raw table by these.
+_TAKEN = {"year", "month"}
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
 TYPES_HINT = (
     "use one of bigint, integer, smallint, double, boolean, varchar, date, timestamp, decimal(p,s)"
@@ -86,6 +88,9 @@ class Table(_Strict):
         twice = sorted({name for name in folded if folded.count(name) > 1})
         if twice:
             raise ValueError(f"columns named twice: {', '.join(twice)}")
+        taken = sorted(_TAKEN & set(folded))
+        if taken:
+            raise ValueError(f"column {taken[0]!r} is taken by the partitions of the raw table")
         for part in self.key:
             column = next((c for c in self.columns if c.name == part), None)
             if column is None:
@@ -184,9 +189,22 @@ def _meta(node: dict[str, Any]) -> dict[str, Any]:
     return (node.get("config") or {}).get("meta") or {}
 
 
+def _refuse_misplaced(node: dict[str, Any], where: str) -> None:
+    # dbt would pass over `pii: hash` in another place, and the value would land in the clear.
+    config = node.get("config") or {}
+    astray = [name for name in ("meta", "pii", "unit", "key") if name in node]
+    astray += [f"config.{name}" for name in ("pii", "unit", "key") if name in config]
+    if astray:
+        raise LakehouseError(
+            f"{where}: {astray[0]!r} stands in the wrong place",
+            "write it as `config: {meta: {...}}`",
+        )
+
+
 def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
     meta = _meta(source) | _meta(entry)
     where = f"{file}, table {entry.get('name', '(no name)')}"
+    _refuse_misplaced(entry, where)
     table_fields = ("server", "namespace", "connector", "key", "epoch", "owner")
     unknown = sorted(set(_meta(entry)) - set(table_fields))
     if unknown:
@@ -210,6 +228,7 @@ def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
 
 def _column(node: dict[str, Any], where: str) -> Column:
     where = f"{where}, column {node.get('name', '(no name)')}"
+    _refuse_misplaced(node, where)
     if "data_type" not in node:
         raise LakehouseError(f"{where}: data_type is missing", TYPES_HINT)
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -135,6 +136,7 @@ def _dbt(settings: Settings, arguments: list[str], on_node: Callable[[str], None
         "--target-path", str(settings.state / "dbt"),
         "--log-path", str(settings.home / "logs"),
         "--log-level", "none",
+        "--log-level-file", "info",
         "--no-use-colors",
     ]  # fmt: skip
     settings.scratch.mkdir(parents=True, exist_ok=True)
@@ -194,6 +196,13 @@ def _failure(result: Any, settings: Settings) -> Failure:
 
 
 def _offending_rows(test_sql: str, settings: Settings) -> list[dict[str, Any]]:
+    # A not_null test selects but the empty column; the row around it is what a person needs.
+    test_sql = re.sub(
+        r"^\s*select\s+(\S+)\s+(from\s.+\swhere\s+\1\s+is\s+null)\s*$",
+        r"select * \2",
+        test_sql,
+        flags=re.IGNORECASE | re.DOTALL,
+    )
     with connect(settings) as connection:
         connection.execute(f"attach '{settings.warehouse}' as warehouse (read_only); use warehouse")
         try:

@@ -101,7 +101,7 @@ class DeadLetters:
         orphans = {
             letter: known[letter.letter_id]
             for letter in letters
-            if known.get(letter.letter_id, batch_id) not in (*counted_batches, batch_id)
+            if letter.letter_id in known and known[letter.letter_id] not in counted_batches
         }
         if not fresh:
             return [], orphans

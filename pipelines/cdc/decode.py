@@ -51,8 +51,8 @@ class Decoder:
     """Turns lines of one topic into a DuckDB temporary table `decoded`.
 
     Its columns: `line_number, topic_name, partition_no, offset_no, disposition, reason_code,
-    reason, line` (the text of dead letters only), then those of the landing, and a column `v_<name>`
-    for each column of the contract: the prefix keeps a source's column `reason` or `line` apart.
+    reason, line` (the text of dead letters only), then those of the landing, and `v_<name>` for
+    each column of the contract: the prefix keeps apart what a source calls `reason` or `line`.
 
     Args:
         table: the contract, or None where the topic has none.

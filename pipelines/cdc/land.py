@@ -106,10 +106,16 @@ def land(
     create_raw_tables(settings.raw, contracts)
     ledger = Ledger(settings.raw)
     report = LandReport()
+    # Read once for all topics: files that were read to their end cost nothing more.
+    finished = ledger.finished()
+    unread = [file for file in files if (file.name, file.stamp()) not in finished]
     with connect(settings) as connection:
         for topic in dict.fromkeys(file.topic for file in files):
+            own = [file for file in unread if file.topic == topic]
+            if not own:
+                report.topics[topic] = TopicReport(topic)
+                continue
             on_topic(topic)
-            own = [file for file in files if file.topic == topic]
             lander = _TopicLander(topic, contracts, settings, connection, masker, ledger, run_id)
             report.topics[topic] = lander.report
             for file in own:
@@ -197,7 +203,8 @@ class _TopicLander:
             rows.append(self._row(file) | {"consumed": placeless, DEAD: placeless})
         common = {"batch_id": batch_id, "committed_at": landed_at}
         stamped = [row | common for row in rows]
-        for orphan in {*novelty.orphan_batches(self._connection), *orphans.values()}:
+        unknown = {*novelty.orphan_batches(self._connection), *orphans.values()}
+        for orphan in sorted(unknown):
             stamped.append(self._row(file) | common | {"batch_id": orphan})
         if stamped:
             self._ledger.commit(stamped, {"batch_id": batch_id, "run_id": self._run_id})

@@ -72,8 +72,8 @@ class Ledger:
     def progress(self, topic: str) -> Progress:
         """Read the progress of a topic from the newest version."""
         self._table.update_incremental()
-        columns = ["batch_id", "partition", "first_offset", "last_offset", "consumed", "source_file",
-                   "source_stamp", "source_digest", "source_messages"]  # fmt: skip
+        columns = ["batch_id", "partition", "first_offset", "last_offset", "consumed",
+                   "source_file", "source_stamp", "source_digest", "source_messages"]  # fmt: skip
         rows = self._table.to_pyarrow_table(columns=columns, filters=[("topic", "=", topic)])
         progress = Progress()
         ranges: dict[bool, dict[int, list[tuple[int, int]]]]
@@ -92,6 +92,12 @@ class Ledger:
         progress.dense = {partition: _merged(runs) for partition, runs in ranges[True].items()}
         progress.sparse = dict(ranges[False])
         return progress
+
+    def finished(self) -> set[tuple[str, str]]:
+        """Names and stamps of all files that were read to their end."""
+        self._table.update_incremental()
+        rows = self._table.to_pyarrow_table(columns=["source_file", "source_stamp"])
+        return set(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
 
     def commit(self, rows: Sequence[dict[str, object]], metadata: dict[str, str]) -> None:
         """Append the rows of one batch; the app transactions guard each topic-partition.

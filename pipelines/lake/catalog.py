@@ -12,7 +12,7 @@ from deltalake import DeltaTable
 
 from pipelines.cdc import dead_letters, ledger
 from pipelines.contract import Contracts
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.publish import read_manifest
@@ -53,6 +53,21 @@ def reader(
                 f"staging cannot be read now: {busy.cause}",
                 "ask again with --wait, or read the published schema marts, which never waits",
             ) from None
+
+
+def only_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse all but one statement that reads.
+
+    Raises:
+        UsageError: it writes, or there are several statements, or none.
+    """
+    statements = connection.extract_statements(sql)
+    reading = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    if len(statements) != 1 or statements[0].type not in reading:
+        raise UsageError(
+            "the lake is read-only for queries, and takes one at a time",
+            "write a single SELECT, SHOW, DESCRIBE, SUMMARIZE or EXPLAIN",
+        )
 
 
 def create_published_views(connection: duckdb.DuckDBPyConnection, published: Path) -> None:

@@ -70,7 +70,7 @@ def _read_owner(state: Path) -> dict[str, str]:
         found: dict[str, str] = json.loads(_owner_file(state).read_text())
     except (FileNotFoundError, ValueError):
         # A reader holds the lock, or the owner is just about to write its name.
-        return {"pid": "unknown", "command": "a reader", "started_at": "just now"}
+        return {"pid": "unknown", "command": "a query of staging", "started_at": "a moment ago"}
     return found
 
 
