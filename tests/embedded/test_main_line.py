@@ -252,3 +252,17 @@ def test_dbt_alone_works_for_an_analyst(demo: Lakehouse, tmp_path: Path) -> None
     )
     assert done.returncode == 0, done.stdout
     assert "PASS=" in done.stdout
+
+
+def test_the_unit_tests_of_the_models_pass_and_the_dbt_docs_are_made(
+    demo: Lakehouse, tmp_path: Path
+) -> None:
+    own = copied(demo, tmp_path)
+    target = ("--target-path", str(tmp_path / "target"))
+    tested = own.dbt("test", "--select", "test_type:unit", *target)
+    assert tested.returncode == 0, tested.stdout
+    assert "ERROR=0 SKIP=0" in tested.stdout
+    documented = own.dbt("docs", "generate", *target)
+    assert documented.returncode == 0, documented.stdout
+    catalog = json.loads((tmp_path / "target" / "catalog.json").read_text())
+    assert "model.lakehouse.fct_sale" in catalog["nodes"]

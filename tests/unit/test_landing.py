@@ -352,7 +352,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "a line without topic": (b'{"partition":0,"offset":1,"payload":null}', "broken_envelope"),
     "a line without offset": (message(1, None).replace(b'"offset":1,', b""), "broken_envelope"),
     "an offset that is no number": (
-        message(1, None).replace(b":1,", b":true,"), "broken_envelope"),
+        message(1, None).replace(b'"offset":1', b'"offset":"x"'), "broken_envelope"),
     "the message of another topic": (message(1, None, topic="shop.public.other"), "wrong_topic"),
     "a payload that is no JSON": (message(1, "{'op': 1"), "broken_json"),
     "a payload that is no object": (message(1, "42"), "not_a_change_event"),
@@ -813,7 +813,7 @@ HISTORY = [
 ]
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     slices=st.lists(
         st.tuples(st.integers(0, len(HISTORY) - 1), st.integers(1, len(HISTORY))), max_size=3
