@@ -28,7 +28,36 @@ for path in sorted(Path(sys.argv[1]).glob("*/*.zst")):
 print(n)
 """
 
-# dlt gets what costs most for free: the events as Arrow tables, already parsed and typed.
+_DLT_FROM_FILES = """
+import sys, os
+os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+os.environ["DATA_WRITER__DISABLE_COMPRESSION"] = "true"
+os.environ["DESTINATION__FILESYSTEM__BUCKET_URL"] = "file://" + sys.argv[2]
+import dlt, pyarrow as pa, simdjson
+from pathlib import Path
+def batches():
+    rows = []
+    for path in sorted(Path(sys.argv[1]).glob("*/*.zst")):
+        with pa.input_stream(str(path), compression="detect") as stream:
+            text = stream.read()
+        for line in text.splitlines():
+            message = simdjson.loads(line)
+            if message["payload"] is not None:
+                event = simdjson.loads(message["payload"])
+                image = event["after"] or event["before"]
+                image["_op"], image["_offset"] = event["op"], message["offset"]
+                image["_lsn"] = event["source"]["lsn"]
+                rows.append(image)
+            if len(rows) == 100_000:
+                yield pa.Table.from_pylist(rows)
+                rows = []
+    yield pa.Table.from_pylist(rows)
+pipeline = dlt.pipeline("bench", destination="filesystem", dataset_name="raw",
+                        pipelines_dir=sys.argv[2] + "/state")
+pipeline.run(dlt.resource(batches, name="sale"), table_format="delta")
+"""
+
+# Here dlt gets what costs most for free: the events as Arrow tables, already parsed and typed.
 _DLT_PREPARE = """
 import sys, pyarrow as pa, pyarrow.parquet as pq
 from deltalake import DeltaTable
@@ -62,6 +91,7 @@ def main() -> None:
         ours_one: list[Cost] = []
         parser: list[Cost] = []
         dlt: list[Cost] = []
+        dlt_whole: list[Cost] = []
         arrow = folder / "sale.parquet"
         for turn in range(ROUNDS):
             parser.append(python(_SIMDJSON, str(events_folder)))
@@ -71,6 +101,8 @@ def main() -> None:
             if not arrow.exists():
                 python(_DLT_PREPARE, str(folder / "lake-0-2" / "raw" / TOPIC), str(arrow))
             dlt.append(python(_DLT, str(arrow), str(folder / f"dlt-{turn}")))
+            place = str(folder / f"dlt-whole-{turn}")
+            dlt_whole.append(python(_DLT_FROM_FILES, str(events_folder), place))
         events = int(parser[0].stdout)
         base = statistics.median(cost.cpu_s for cost in parser)
         rows = [
@@ -79,14 +111,15 @@ def main() -> None:
                 ("bare pysimdjson of line and payload", parser),
                 ("lakehouse land, 1 thread", ours_one),
                 ("lakehouse land, 2 threads", ours),
-                ("dlt, the same events as Arrow tables", dlt),
+                ("dlt from the same files, untyped, unmasked", dlt_whole),
+                ("dlt, handed our parsed and typed Arrow tables", dlt),
             )
         ]
         header = ["what", "wall s", "CPU s", "events/s", "CPU against pysimdjson", "peak MiB"]
         table(f"Landing {events:,} sale events (whole processes)", header, rows)
         print(
-            f"\ndlt takes {_wall(dlt) / _wall(ours):.1f} times our wall time, "
-            f"{_cpu(dlt) / _cpu(ours_one):.1f} times our CPU time."
+            f"\nFrom the same files dlt takes {_wall(dlt_whole) / _wall(ours):.1f} times our wall "
+            f"time; its load alone {_wall(dlt) / _wall(ours):.1f} times."
         )
     finally:
         shutil.rmtree(folder)

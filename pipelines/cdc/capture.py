@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 from pipelines.errors import LakehouseError, UsageError
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst")
-BLOCK_BYTES = 96 << 20
+BLOCK_BYTES = 48 << 20
 _NEWLINE = 10
 
 
@@ -43,9 +44,16 @@ class CaptureFile:
         return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
     def digest(self) -> str:
-        """SHA-256 of the stored bytes: equal content, whatever its time or folder."""
-        with self.path.open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        """SHA-256 of the stored bytes: equal content, whatever its time or folder.
+
+        Raises:
+            LakehouseError: the file cannot be read.
+        """
+        try:
+            with self.path.open("rb") as handle:
+                return hashlib.file_digest(handle, "sha256").hexdigest()
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
 
 
 @dataclass(frozen=True)
@@ -119,16 +127,29 @@ def read_lines(file: CaptureFile, block_bytes: int = BLOCK_BYTES) -> Iterator[Li
                     number += len(lines)
                     yield lines
     except OSError as error:
-        raise LakehouseError(
-            f"capture file {file.path} cannot be read: {error}",
-            "check its permissions, or copy it again if it is damaged; "
-            "whole blocks before the damage have landed, and a repeat continues after them",
-        ) from None
+        raise _unreadable(file.path, error) from None
     whole = rest if _is_json(rest) else b""
     tail = _split(whole + b"\n", number) if whole else _split(b"", number)
     yield Lines(
         tail.text, tail.numbers, tail.not_utf8, at_end=True, waiting_bytes=len(rest) - len(whole)
     )
+
+
+def _unreadable(path: Path, error: OSError) -> LakehouseError:
+    return LakehouseError(
+        f"capture file {path} cannot be read: {error}",
+        "check its permissions, or copy it again if it is damaged; "
+        "whole blocks before the damage have landed, and a repeat continues after them",
+    )
+
+
+def read_ahead(blocks: Iterator[Lines]) -> Iterator[Lines]:
+    """Read the next block while the caller works on the one before."""
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        coming = reader.submit(next, blocks, None)
+        while (block := coming.result()) is not None:
+            coming = reader.submit(next, blocks, None)
+            yield block
 
 
 def _is_json(line: bytes) -> bool:

@@ -21,7 +21,7 @@ from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.cdc import novelty
-from pipelines.cdc.capture import CaptureFile, Lines, find_captures, read_lines
+from pipelines.cdc.capture import CaptureFile, Lines, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
 from pipelines.cdc.ledger import Ledger
@@ -161,7 +161,7 @@ class _TopicLander:
             self._mark_finished(file, stamp, digest, messages)
             return 0
         batches = messages = 0
-        for lines in read_lines(file):
+        for lines in read_ahead(read_lines(file)):
             self._decoder.decode(lines.text, lines.numbers)
             batches += self._land_block(file, lines)
             messages += len(lines)

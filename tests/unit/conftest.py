@@ -10,7 +10,7 @@ from pipelines.cdc import land as landing
 from pipelines.contract import Contracts
 from pipelines.lake.duck import load_delta
 from pipelines.settings import Settings
-from tests.unit.events import THING, Lake
+from tests.unit.events import NARROW, THING, Lake
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,5 +34,11 @@ def one_database() -> Iterator[None]:
 
 @pytest.fixture
 def lake(tmp_path: Path) -> Lake:
-    """An empty lake whose only contract is that of `thing`."""
+    """An empty lake with the first columns of the contract of `thing`."""
+    return Lake(tmp_path, Contracts([NARROW]))
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> Lake:
+    """An empty lake with the contract of `thing`, which has a column of each type."""
     return Lake(tmp_path, Contracts([THING]))

@@ -125,7 +125,7 @@ def test_a_folder_in_the_place_of_a_file_cannot_be_read(lake: Lake) -> None:
 
 
 def test_a_folder_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="none does not exist.*shop capture"):
+    with pytest.raises(UsageError, match=r"none does not exist.*shop capture"):
         find_captures(tmp_path / "none")
 
 
@@ -137,7 +137,7 @@ def test_a_file_in_the_place_of_the_folder_is_wrong_usage(tmp_path: Path) -> Non
 
 def test_a_capture_file_outside_of_a_topic_folder_is_wrong_usage(tmp_path: Path) -> None:
     (tmp_path / "astray.jsonl.gz").write_bytes(b"")
-    with pytest.raises(UsageError, match="astray.jsonl.gz lies outside of a topic folder.*move it"):
+    with pytest.raises(UsageError, match=r"astray.jsonl.gz lies outside.*move it"):
         find_captures(tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_types_may_be_written_in_other_words() -> None:
 WRONG: dict[str, tuple[str, str, list[str]]] = {
     "an unknown type": ("data_type: bigint", "data_type: biggint", [
         "table thing, column id", "unknown type 'biggint'", "use one of bigint"]),
-    "a decimal that is too wide": ("data_type: bigint", "data_type: decimal(39,2)", [
+    "a decimal that is too wide": ("data_type: bigint", "data_type: 'decimal(39,2)'", [
         "column id", "unknown type 'decimal(39,2)'"]),
     "a key that is no column": ("key: [id]", "key: [id, other]", [
         "table thing", "key column 'other' is not among the columns"]),
@@ -137,7 +137,7 @@ def test_a_wrong_entry_is_refused_with_its_place_and_a_remedy(tmp_path: Path, wh
 
 
 def test_a_project_without_models_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LakehouseError, match="no dbt project in .*LAKEHOUSE_PROJECT_DIR"):
+    with pytest.raises(LakehouseError, match=r"no dbt project in .*LAKEHOUSE_PROJECT_DIR"):
         load_contracts(tmp_path)
 
 

@@ -114,7 +114,7 @@ def test_another_key_than_before_is_refused(tmp_path: Path) -> None:
 def test_a_lost_key_is_refused_and_not_replaced(tmp_path: Path) -> None:
     load_masker(settings_of(tmp_path))
     (tmp_path / ".lake-pii.key").unlink()
-    with pytest.raises(LakehouseError, match="masking key of this lake is missing.*restore"):
+    with pytest.raises(LakehouseError, match=r"masking key of this lake is missing.*restore"):
         load_masker(settings_of(tmp_path))
     assert not (tmp_path / ".lake-pii.key").exists()
 

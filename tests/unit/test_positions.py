@@ -25,7 +25,7 @@ def positions_of(
 ) -> list[str | None]:
     found = []
     for block in blocks:
-        fields = ", ".join(f"{name} := cast(? as varchar)" for name in SOURCE_FIELDS)
+        fields = ", ".join(f'"{name}" := cast(? as varchar)' for name in SOURCE_FIELDS)
         values = [block.get(name) for name in SOURCE_FIELDS]
         (row,) = database.execute(
             f"select {position(connector, 's')} from (select struct_pack({fields}) as s)", values
