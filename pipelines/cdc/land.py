@@ -27,6 +27,7 @@ from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, 
 from pipelines.cdc.ledger import Ledger
 from pipelines.cdc.masking import Masker, load_masker
 from pipelines.contract import Contracts, Table
+from pipelines.errors import LakehouseError
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.tables import (
@@ -118,8 +119,14 @@ def land(
             on_topic(topic)
             lander = _TopicLander(topic, contracts, settings, connection, masker, ledger, run_id)
             report.topics[topic] = lander.report
-            for file in own:
-                report.batches += lander.land_file(file)
+            try:
+                for file in own:
+                    report.batches += lander.land_file(file)
+            except CommitFailedError as error:
+                raise LakehouseError(
+                    f"another process keeps committing to {topic}: {error}",
+                    "let it finish, then land again: nothing is lost or doubled",
+                ) from None
     return report
 
 
