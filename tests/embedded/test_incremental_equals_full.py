@@ -13,7 +13,8 @@ from random import Random
 from typing import Any
 
 import pytest
-from dbt_helpers import Event, FakeLake, Table
+
+from tests.embedded.dbt_helpers import Event, FakeLake, Table
 
 CHANGES = 700
 BATCHES = 6
