@@ -91,7 +91,7 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
     err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
     report = _run(settings, None, "lakehouse demo")
     with reader(settings, load_contracts(settings.project_dir)) as connection:
-        summary.show(connection, report.manifest, out)
+        summary.show(connection, report.manifest, out, program=_program())
 
 
 @shop_app.command("capture")
@@ -208,6 +208,14 @@ def run_doctor(context: typer.Context, as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
+def _program() -> str:
+    """How this program was called, so that a shown command can be copied as it is."""
+    called = Path(sys.argv[0])
+    if not called.is_relative_to(Path.cwd()):
+        return str(called) if len(called.parts) > 1 and called.name == "lakehouse" else "lakehouse"
+    return str(called.relative_to(Path.cwd()))
+
+
 def _clients(text: str) -> int | None:
     if text == "all":
         return None
@@ -293,11 +301,24 @@ def _print_rows(names: list[str], rows: list[tuple[Any, ...]], output: Format) -
         writer.writerow(names)
         writer.writerows([["" if v is None else _plain(v) for v in row] for row in rows])
     else:
+        _print_table(names, [["" if v is None else str(_plain(v)) for v in row] for row in rows])
+        out.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}", highlight=False)
+
+
+def _print_table(names: list[str], rows: list[list[str]]) -> None:
+    """A table where it fits; else each row as lines of `name  value`, so that nothing is cut."""
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    if sum(widths) + 3 * len(widths) + 1 <= out.width:
         table = RichTable(*names)
         for row in rows:
-            table.add_row(*("" if value is None else str(_plain(value)) for value in row))
+            table.add_row(*row)
         out.print(table)
-        out.print(f"{len(rows):,} row{'' if len(rows) == 1 else 's'}", highlight=False)
+        return
+    label = max(map(len, names))
+    for number, row in enumerate(rows, start=1):
+        out.rule(f"row {number:,}", align="left")
+        for name, value in zip(names, row, strict=True):
+            out.print(f"{name:<{label}}  {value}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _plain(value: Any) -> Any:

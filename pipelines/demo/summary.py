@@ -17,12 +17,19 @@ _BARS = "▁▂▃▄▅▆▇█"
 _SPARK_WEEKS = 52
 
 
-def show(connection: duckdb.DuckDBPyConnection, manifest: Manifest, console: Console) -> None:
+def show(
+    connection: duckdb.DuckDBPyConnection,
+    manifest: Manifest,
+    console: Console,
+    *,
+    program: str = "lakehouse",
+) -> None:
     """Print the summary of a demo run.
 
     Args:
         connection: has the published marts as views in schema `marts`.
         manifest: what those views show.
+        program: how to call the command line, for the commands that are shown.
     """
 
     def ask(sql: str) -> list[tuple[Any, ...]]:
@@ -59,9 +66,9 @@ def show(connection: duckdb.DuckDBPyConnection, manifest: Manifest, console: Con
     console.print(Columns([_tables(manifest), Group(_products(ask), _segments(ask), _stock(ask))]))
     console.print("[bold]Next[/]", highlight=False)
     for line in (
-        'lakehouse sql "from marts.mart_product_performance order by revenue_rank limit 10"',
-        'lakehouse sql "from marts.mart_stock_coverage where is_below_reorder_point limit 10"',
-        "lakehouse status",
+        f'{program} sql "from marts.mart_product_performance order by revenue_rank limit 10"',
+        f'{program} sql "from marts.mart_stock_coverage where is_below_reorder_point limit 10"',
+        f"{program} status",
         "cd dbt_project && ../.venv/bin/dbt docs generate",
     ):
         console.print(f"  {line}", style="cyan", highlight=False, soft_wrap=True)
