@@ -28,11 +28,16 @@ for path in sorted(Path(sys.argv[1]).glob("*/*.zst")):
 print(n)
 """
 
-_DLT_FROM_FILES = """
+_DLT_SETTINGS = """
 import sys, os
 os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
 os.environ["DATA_WRITER__DISABLE_COMPRESSION"] = "true"
 os.environ["DESTINATION__FILESYSTEM__BUCKET_URL"] = "file://" + sys.argv[2]
+"""
+
+_DLT_FROM_FILES = (
+    _DLT_SETTINGS
+    + """
 import dlt, pyarrow as pa, simdjson
 from pathlib import Path
 def batches():
@@ -56,6 +61,7 @@ pipeline = dlt.pipeline("bench", destination="filesystem", dataset_name="raw",
                         pipelines_dir=sys.argv[2] + "/state")
 pipeline.run(dlt.resource(batches, name="sale"), table_format="delta")
 """
+)
 
 # Here dlt gets what costs most for free: the events as Arrow tables, already parsed and typed.
 _DLT_PREPARE = """
@@ -64,11 +70,9 @@ from deltalake import DeltaTable
 table = DeltaTable(sys.argv[1]).to_pyarrow_table()
 pq.write_table(table.drop_columns(["_unavailable"]), sys.argv[2])
 """
-_DLT = """
-import sys, os
-os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
-os.environ["DATA_WRITER__DISABLE_COMPRESSION"] = "true"
-os.environ["DESTINATION__FILESYSTEM__BUCKET_URL"] = "file://" + sys.argv[2]
+_DLT = (
+    _DLT_SETTINGS
+    + """
 import dlt, pyarrow.parquet as pq
 def batches():
     for batch in pq.ParquetFile(sys.argv[1]).iter_batches(100_000):
@@ -77,6 +81,7 @@ pipeline = dlt.pipeline("bench", destination="filesystem", dataset_name="raw",
                         pipelines_dir=sys.argv[2] + "/state")
 pipeline.run(dlt.resource(batches, name="sale"), table_format="delta")
 """
+)
 
 
 def main() -> None:
