@@ -44,13 +44,17 @@ def run(arguments: list[str], *, env: dict[str, str] | None = None) -> Cost:
     return Cost(wall, float(usage[0]), float(usage[1]), stdout, stderr)
 
 
-def python(code: str, *arguments: str, env: dict[str, str] | None = None) -> Cost:
-    """Run Python code in a process of its own."""
+def python(
+    code: str, *arguments: str, cpus: int | None = None, env: dict[str, str] | None = None
+) -> Cost:
+    """Run Python code in a process of its own, pinned to so many cores."""
+    cores = sorted(os.sched_getaffinity(0))[:cpus]
+    head = f"import os\nos.sched_setaffinity(0, {cores})\n"
     tail = (
         "\nimport resource as _r, sys as _s\n_u = _r.getrusage(_r.RUSAGE_SELF)\n"
         "print('USAGE', _u.ru_utime + _u.ru_stime, _u.ru_maxrss / 1024, file=_s.stderr)\n"
     )
-    return run([sys.executable, "-c", code + tail, *arguments], env=env)
+    return run([sys.executable, "-c", head + code + tail, *arguments], env=env)
 
 
 def lakehouse(*arguments: str, home: Path, cpus: int | None = None) -> Cost:
@@ -61,7 +65,7 @@ def lakehouse(*arguments: str, home: Path, cpus: int | None = None) -> Cost:
         "    if end.code not in (0, None):\n        raise\n"
     )
     env = {"LAKEHOUSE_THREADS": str(cpus)} if cpus else None
-    return python(code, "--home", str(home), *arguments, env=env)
+    return python(code, "--home", str(home), *arguments, cpus=cpus, env=env)
 
 
 def machine() -> str:

@@ -146,24 +146,20 @@ def _contractless_sql(topic: str, disposition: str, reason_code: str | None) -> 
 
 def _table_sql(table: Table) -> str:
     columns = {column.name: "VARCHAR" for column in table.landed_columns}
-    key = dict.fromkeys(table.key, "VARCHAR")
     body: dict[str, object] = {
         "op": "VARCHAR",
-        "source": dict.fromkeys(positions.SOURCE_FIELDS, "VARCHAR"),
+        "source": dict.fromkeys(positions.source_fields(table.connector), "VARCHAR"),
         "before": columns,
         "after": columns,
     }
     payload = _struct(body | {"payload": "JSON"})
-    keys = _struct({**key, "payload": key})
     texts = ",\n            ".join(_column_text(column, table) for column in table.landed_columns)
     typed = ",\n            ".join(_typed(column) for column in table.landed_columns)
     names = ", ".join(_quoted(f"v_{column.name}") for column in table.landed_columns)
     return f"""
     with {_envelope_sql(table.topic)},
     parsed as (
-        select *, try(json_transform(payload, {payload})) as p,
-            try(json_transform(key_text, {keys})) as k
-        from message
+        select *, try(json_transform(payload, {payload})) as p from message
     ), unwrapped as (
         -- JsonConverter with schemas on puts the event below "payload".
         select * replace (
@@ -241,7 +237,10 @@ def _column_text(column: Column, table: Table) -> str:
     name = _quoted(column.name)
     value = f"image.{name}"
     if column.name in table.key:
-        value = f"coalesce(image.{name}, k.{name}, k.payload.{name})"
+        # The message key is parsed only where the image does not tell.
+        paths = [_text(f'{root}"{column.name}"') for root in ("$.", "$.payload.")]
+        keys = ", ".join(f"try(json_extract_string(key_text, {path}))" for path in paths)
+        value = f"coalesce(image.{name}, {keys})"
     return f"case when op <> 't' then {value} end as {_quoted('t_' + column.name)}"
 
 
@@ -329,8 +328,11 @@ def _extra(table: Table) -> str:
     expected = "[" + ", ".join(_text(name) for name in names) + "]"
     forget = _text(json.dumps(dict.fromkeys(names)))
     path = "root || case when op = 'd' then 'before' else 'after' end"
+    # DuckDB compiles a constant path once, any other for each row.
+    found = f"""case when root <> '$.' then json_keys(payload, {path})
+            when op = 'd' then json_keys(payload, '$.before')
+            else json_keys(payload, '$.after') end"""
     # Comparing the list of names is cheap; only a deviating row pays for taking fields out.
-    return f"""case when reason_code is null and image is not null
-            and json_keys(payload, {path}) <> {expected}
+    return f"""case when reason_code is null and image is not null and {found} <> {expected}
             then nullif(cast(json_merge_patch(json_extract(payload, {path}), {forget})
                 as varchar), '{{}}') end"""

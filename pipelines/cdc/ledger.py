@@ -6,10 +6,10 @@ stand in it.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -61,6 +61,22 @@ class Progress:
     stamps: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, int] = field(default_factory=dict)
 
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take in one row of the ledger."""
+        if row.get("source_stamp") is not None:
+            self.stamps.setdefault(row["source_file"], set()).add(row["source_stamp"])
+            self.digests[row["source_digest"]] = row["source_messages"]
+        if row.get("batch_id") is not None:
+            self.batches.add(row["batch_id"])
+        if row.get("first_offset") is None:
+            return
+        partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
+        self.highest[partition] = max(self.highest.get(partition, -1), last)
+        if last - first + 1 == row["consumed"]:
+            self.dense[partition] = _merged([*self.dense.get(partition, []), (first, last)])
+        else:
+            self.sparse.setdefault(partition, []).append((first, last))
+
 
 class Ledger:
     """The Delta table `raw/_ledger`: a row a batch and topic-partition, and one a finished file."""
@@ -68,29 +84,27 @@ class Ledger:
     def __init__(self, raw: Path) -> None:
         self.path = raw / FOLDER
         self._table = open_or_create(self.path, SCHEMA, description="what was consumed, by batch")
+        self._progress: dict[str, Progress] = {}
+        self._progress_version = self._table.version()
 
     def progress(self, topic: str) -> Progress:
-        """Read the progress of a topic from the newest version."""
+        """The progress of a topic at the newest version."""
         self._table.update_incremental()
+        if self._table.version() != self._progress_version:
+            # Somebody else has committed: what is remembered may be too little.
+            self._progress.clear()
+            self._progress_version = self._table.version()
+        if topic not in self._progress:
+            self._progress[topic] = self._read_progress(topic)
+        return self._progress[topic]
+
+    def _read_progress(self, topic: str) -> Progress:
         columns = ["batch_id", "partition", "first_offset", "last_offset", "consumed",
                    "source_file", "source_stamp", "source_digest", "source_messages"]  # fmt: skip
         rows = self._table.to_pyarrow_table(columns=columns, filters=[("topic", "=", topic)])
         progress = Progress()
-        ranges: dict[bool, dict[int, list[tuple[int, int]]]]
-        ranges = {True: defaultdict(list), False: defaultdict(list)}
         for row in rows.to_pylist():
-            if row["source_stamp"] is not None:
-                progress.stamps.setdefault(row["source_file"], set()).add(row["source_stamp"])
-                progress.digests[row["source_digest"]] = row["source_messages"]
-            if row["batch_id"] is not None:
-                progress.batches.add(row["batch_id"])
-            if row["first_offset"] is None:
-                continue
-            partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
-            progress.highest[partition] = max(progress.highest.get(partition, -1), last)
-            ranges[last - first + 1 == row["consumed"]][partition].append((first, last))
-        progress.dense = {partition: _merged(runs) for partition, runs in ranges[True].items()}
-        progress.sparse = dict(ranges[False])
+            progress.add(row)
         return progress
 
     def finished(self) -> set[tuple[str, str]]:
@@ -123,6 +137,11 @@ class Ledger:
             metadata=metadata,
             transactions=transactions,
         )
+        if self._table.version() == self._progress_version + 1:
+            self._progress_version += 1
+            for row in rows:
+                if row["topic"] in self._progress:
+                    self._progress[str(row["topic"])].add(row)
 
 
 def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 from pipelines.contract import Connector
 
-SOURCE_FIELDS = (
-    "ts_us", "ts_ms", "snapshot", "sequence", "lsn",
-    "commit_lsn", "change_lsn", "event_serial_no", "file", "pos", "row",
-)  # fmt: skip
+_COMMON_FIELDS = ("ts_us", "ts_ms", "snapshot")
+_FIELDS: dict[Connector, tuple[str, ...]] = {
+    "postgres": ("sequence", "lsn"),
+    "sqlserver": ("commit_lsn", "change_lsn", "event_serial_no"),
+    "mariadb": ("file", "pos", "row"),
+}
+
+
+def source_fields(connector: Connector) -> tuple[str, ...]:
+    """The fields of a connector's `source` block that tell time, snapshot and position."""
+    return _COMMON_FIELDS + _FIELDS[connector]
 
 
 def is_snapshot(source: str) -> str:
@@ -25,7 +32,7 @@ def position(connector: Connector, source: str) -> str:
 
 
 def _number(text: str) -> str:
-    return f"lpad(cast(try_cast({text} as ubigint) as varchar), 20, '0')"
+    return f"format('{{:020d}}', try_cast({text} as ubigint))"
 
 
 def _postgres(source: str) -> str:

@@ -1,4 +1,4 @@
-"""Landing: types, masking, dead letters, control messages, and each message exactly once."""
+"""Landing: types, masking, dead letters and control messages."""
 
 from __future__ import annotations
 

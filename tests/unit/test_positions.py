@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.cdc.positions import SOURCE_FIELDS, is_snapshot, position
+from pipelines.cdc.positions import is_snapshot, position, source_fields
 from pipelines.contract import Connector
 
 Block = dict[str, Any]
@@ -24,9 +24,10 @@ def positions_of(
     database: duckdb.DuckDBPyConnection, connector: Connector, *blocks: Block
 ) -> list[str | None]:
     found = []
+    names = source_fields(connector)
     for block in blocks:
-        fields = ", ".join(f'"{name}" := cast(? as varchar)' for name in SOURCE_FIELDS)
-        values = [block.get(name) for name in SOURCE_FIELDS]
+        fields = ", ".join(f'"{name}" := cast(? as varchar)' for name in names)
+        values = [block.get(name) for name in names]
         (row,) = database.execute(
             f"select {position(connector, 's')} from (select struct_pack({fields}) as s)", values
         ).fetchall()
