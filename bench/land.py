@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.measure import Cost, lakehouse, python, table
 
-ROUNDS = 2
+ROUNDS = 3
 TOPIC = "shop.public.sale"
 
 PARSER = "bare pysimdjson of line and payload, one core"
