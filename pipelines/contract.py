@@ -16,6 +16,8 @@ from pipelines.errors import LakehouseError
 
 Connector = Literal["postgres", "sqlserver", "mariadb"]
 PiiRule = Literal["hash", "mask", "drop"]
+# How a converter without schemas writes a value that is no plain text of its type.
+Encoding = Literal["days", "millis", "micros", "nanos", "base64"]
 
 _SIMPLE_TYPES = {
     "bigint",
@@ -54,12 +56,31 @@ class _Strict(BaseModel):
 
 
 class Column(_Strict):
-    """One column of a source table."""
+    """One column of a source table.
+
+    Attributes:
+        toast: whether PostgreSQL may leave the value out of an update and the connector put a
+            marker in its place. False: a text equal to the marker is just text. None: not told;
+            the marker then makes a dead letter.
+        encoding: days, millis, micros or nanos since 1970 for dates and timestamps; base64 for
+            decimals (the unscaled number, big-endian).
+    """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     type: Annotated[str, AfterValidator(_known_type)]
     pii: PiiRule | None = None
     unit: str | None = None
+    toast: bool | None = None
+    encoding: Encoding | None = None
+
+    @model_validator(mode="after")
+    def _encoding_suits_type(self) -> Column:
+        suits = {"days": ("date",), "base64": ("decimal",)}.get(
+            str(self.encoding), ("date", "timestamp")
+        )
+        if self.encoding and not self.type.startswith(suits):
+            raise ValueError(f"encoding {self.encoding} does not suit {self.type}")
+        return self
 
     @property
     def decimal(self) -> tuple[int, int] | None:
@@ -69,15 +90,21 @@ class Column(_Strict):
 
 
 class Table(_Strict):
-    """What a source table promises: its columns, its key, and where its events come from."""
+    """What a source table promises: its columns, its key, and where its events come from.
+
+    Attributes:
+        key: empty for a table without a key, which has a history but no current state.
+        epoch: counts how often the source's positions began anew (failover, re-snapshot).
+    """
 
     name: str
     server: str
     namespace: str
     connector: Connector
-    key: tuple[str, ...] = Field(min_length=1)
+    key: tuple[str, ...]
     columns: tuple[Column, ...] = Field(min_length=1)
     epoch: int = Field(default=0, ge=0)
+    unavailable_marker: str = Field(default="__debezium_unavailable_value", min_length=1)
     owner: str | None = None
     file: str
 
@@ -95,8 +122,8 @@ class Table(_Strict):
             column = next((c for c in self.columns if c.name == part), None)
             if column is None:
                 raise ValueError(f"key column {part!r} is not among the columns")
-            if column.pii:
-                raise ValueError(f"key column {part!r} cannot be marked pii")
+            if column.pii or column.toast:
+                raise ValueError(f"key column {part!r} cannot be marked pii or toast")
         return self
 
     @property
@@ -121,7 +148,8 @@ class Table(_Strict):
     @property
     def version(self) -> str:
         """Twelve hex digits that change whenever what is landed changes."""
-        shape = [[c.name, c.type, c.pii] for c in self.columns] + [list(self.key), self.epoch]
+        shape: list[object] = [[c.name, c.type, c.pii, c.toast, c.encoding] for c in self.columns]
+        shape += [list(self.key), self.epoch, self.unavailable_marker]
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 
 
@@ -192,8 +220,9 @@ def _meta(node: dict[str, Any]) -> dict[str, Any]:
 def _refuse_misplaced(node: dict[str, Any], where: str) -> None:
     # dbt would pass over `pii: hash` in another place, and the value would land in the clear.
     config = node.get("config") or {}
-    astray = [name for name in ("meta", "pii", "unit", "key") if name in node]
-    astray += [f"config.{name}" for name in ("pii", "unit", "key") if name in config]
+    misplaced = ("pii", "unit", "toast", "encoding", "key")
+    astray = [name for name in ("meta", *misplaced) if name in node]
+    astray += [f"config.{name}" for name in misplaced if name in config]
     if astray:
         raise LakehouseError(
             f"{where}: {astray[0]!r} stands in the wrong place",
@@ -205,7 +234,9 @@ def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
     meta = _meta(source) | _meta(entry)
     where = f"{file}, table {entry.get('name', '(no name)')}"
     _refuse_misplaced(entry, where)
-    table_fields = ("server", "namespace", "connector", "key", "epoch", "owner")
+    table_fields = (
+        "server", "namespace", "connector", "key", "epoch", "unavailable_marker", "owner",
+    )  # fmt: skip
     unknown = sorted(set(_meta(entry)) - set(table_fields))
     if unknown:
         raise LakehouseError(
@@ -243,7 +274,7 @@ def _explained(error: ValidationError, where: str) -> LakehouseError:
     message = first["msg"].removeprefix("Value error, ")
     remedies = {
         "missing": f"write `{key}:` under config.meta of the source or the table",
-        "extra_forbidden": "under a column's config.meta only pii and unit are known",
+        "extra_forbidden": "a column's config.meta knows only pii, unit, toast and encoding",
         "literal_error": f"correct the value of {key}",
     }
     remedy = remedies.get(first["type"], "correct the entry; docs/data-engineer.md has an example")

@@ -6,12 +6,16 @@ value is typed under a check that refuses whatever a cast would silently round, 
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Collection, Iterable, Mapping
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.cdc import positions
+from pipelines.cdc.encodings import FINER_THAN_MICROS, INFINITE, decoded, encodings_of
 from pipelines.cdc.masking import Masker
 from pipelines.contract import Column, Table
 
@@ -25,6 +29,10 @@ DISPOSITIONS = (
 _ROWS_A_PIECE = 8192
 # What every reader can hold: a PostgreSQL date may be infinite, or of the year 5,874,897.
 _FIRST_DAY, _AFTER_LAST_DAY = "0001-01-01", "10000-01-01"
+
+_SCHEMA_PATTERN = r'"schema\\?": ?\{'
+_SCHEMA_OF_PAYLOAD = "cast(json_extract(payload, '$.schema') as varchar)"
+_FORMER_KEY_HEADER = "__debezium.oldkey"
 
 _ENVELOPE = {
     "topic": "VARCHAR",
@@ -69,6 +77,7 @@ class Decoder:
     ) -> None:
         self._connection = connection
         masker.install(connection)
+        self._table = table
         if table is not None:
             self._sql = _table_sql(table)
         elif control is not None:
@@ -83,12 +92,32 @@ class Decoder:
         pieces = pa.Table.from_batches(table.to_batches(_ROWS_A_PIECE), table.schema)
         self._connection.register("lines", pieces)
         try:
-            self._connection.execute(f"create or replace temp table decoded as {self._sql}")
+            sql = self._sql
+            if self._table and pc.any(pc.match_substring_regex(text, _SCHEMA_PATTERN)).as_py():
+                sql = self._sql_with_schemas(self._table)
+            self._connection.execute(f"create or replace temp table decoded as {sql}")
         finally:
             self._connection.unregister("lines")
 
+    def _sql_with_schemas(self, table: Table) -> str:
+        """The statement for messages that carry schemas, whose distinct ones become a table."""
+        found = self._connection.execute(
+            f"""with {_envelope_sql(table.topic)}
+            select distinct {_SCHEMA_OF_PAYLOAD} from message where payload is not null"""
+        ).fetchall()
+        schemas = {schema: encodings_of(schema) for (schema,) in found if schema}
+        encoded = sorted({name for encodings in schemas.values() for name in encodings})
+        columns: dict[str, list[str | None]] = {"schema_text": list(schemas)}
+        for name in encoded:
+            columns[f"c_{name}"] = [encodings.get(name) for encodings in schemas.values()]
+        types = pa.schema([(name, pa.string()) for name in columns])
+        self._connection.register("message_schemas", pa.table(columns, schema=types))
+        self._connection.execute("create or replace temp table schemas as from message_schemas")
+        self._connection.unregister("message_schemas")
+        return _table_sql(table, encoded)
 
-def _struct(fields: dict[str, object]) -> str:
+
+def _struct(fields: Mapping[str, object]) -> str:
     return "'" + json.dumps(fields) + "'"
 
 
@@ -109,6 +138,8 @@ def _envelope_sql(topic: str) -> str:
     ), message as (
         select
             line_number, line, e.key as key_text,
+            case when contains(line, {_text(_FORMER_KEY_HEADER)})
+                then {_header(_FORMER_KEY_HEADER)} end as former_key_text,
             -- Only coordinates within this topic are coordinates: those of another one must not
             -- pass for a message of this one.
             case when e.topic = {_text(topic)} and e.offset is not null then e.partition end
@@ -130,6 +161,12 @@ def _envelope_sql(topic: str) -> str:
     )"""
 
 
+def _header(name: str) -> str:
+    """SQL of a header's value: kcat prints headers as one list, names and values in turn."""
+    headers = "try(cast(json_extract(line, '$.headers') as varchar[]))"
+    return f"list_extract({headers}, list_position({headers}, {_text(name)}) + 1)"
+
+
 def _contractless_sql(topic: str, disposition: str, reason_code: str | None) -> str:
     reason = "null" if reason_code is None else _text(reason_code)
     return f"""
@@ -144,43 +181,79 @@ def _contractless_sql(topic: str, disposition: str, reason_code: str | None) -> 
     from message"""
 
 
-def _table_sql(table: Table) -> str:
-    columns = {column.name: "VARCHAR" for column in table.landed_columns}
-    body: dict[str, object] = {
+def _table_sql(table: Table, encoded: Collection[str] | None = None) -> str:
+    """The statement for one contract.
+
+    Args:
+        encoded: where messages carry schemas (the table `schemas`), the columns that are no plain
+            text in some of them.
+    """
+    columns: dict[str, object] = dict.fromkeys(
+        (column.name for column in table.landed_columns), "VARCHAR"
+    )
+    fields = positions.source_fields(table.connector)
+    event: dict[str, object] = {
         "op": "VARCHAR",
-        "source": dict.fromkeys(positions.source_fields(table.connector), "VARCHAR"),
+        "source": dict.fromkeys(fields, "VARCHAR"),
         "before": columns,
         "after": columns,
     }
-    payload = _struct(body | {"payload": "JSON"})
+    if not table.key:
+        event["transaction"] = {"total_order": "VARCHAR"}
+    with_schemas = ""
+    if encoded is not None:
+        with_schemas = f"left join schemas on schemas.schema_text = {_SCHEMA_OF_PAYLOAD}"
+    flat: dict[str, object] = {
+        name: "VARCHAR" for field in fields for name in (f"__source_{field}", f"__{field}")
+    }
+    flat |= {"__op": "VARCHAR", "__deleted": "VARCHAR", **columns}
     texts = ",\n            ".join(_column_text(column, table) for column in table.landed_columns)
+    plain = ",\n            ".join(
+        _plain_text(column, table, encoded or ()) for column in table.landed_columns
+    )
     typed = ",\n            ".join(_typed(column) for column in table.landed_columns)
     names = ", ".join(_quoted(f"v_{column.name}") for column in table.landed_columns)
     return f"""
     with {_envelope_sql(table.topic)},
     parsed as (
-        select *, try(json_transform(payload, {payload})) as p from message
+        select *, try(json_transform(payload, {_struct(event | {"payload": "JSON"})})) as p
+        from message
     ), unwrapped as (
         -- JsonConverter with schemas on puts the event below "payload".
-        select * replace (
-            case when p.op is null and p.payload is not null
-                then try(json_transform(p.payload, {payload})) else p end as p
-        ), case when p.op is null and p.payload is not null then '$.payload.' else '$.' end as root
-        from parsed
+        select *, p.op is null and p.payload is not null as is_wrapped,
+            case when is_wrapped then cast(p.payload as varchar) else payload end as event_text,
+            case when is_wrapped then try(json_transform(p.payload, {_struct(event)}))
+                else {_same_struct("p", event)} end as e
+        from parsed {with_schemas}
+    ), flattened as (
+        -- ExtractNewRecordState leaves the row alone, and of the event what it was told to add.
+        select *,
+            case when e.op is null then try(json_transform(event_text, {_struct(flat)})) end as f
+        from unwrapped
+    ), unflattened as (
+        select *,
+            coalesce(f.__op, case when f.__deleted = 'true' then 'd' end) as flat_op,
+            flat_op is not null as is_flat,
+            case when is_flat then {_from_flat(table, fields)} else e end as n
+        from flattened
     ), flat as (
-        select *, p.op as op, p.source as source,
-            case when p.op = 'd' then p.before else p.after end as image,
-            coalesce(try_cast(p.source.ts_us as bigint),
-                try(try_cast(p.source.ts_ms as bigint) * 1000)) as told_ts_us,
+        select *, n.op as op, n.source as source,
+            case when n.op = 'd' then n.before else n.after end as image,
+            coalesce(try_cast(n.source.ts_us as bigint),
+                try(try_cast(n.source.ts_ms as bigint) * 1000)) as told_ts_us,
             case when told_ts_us >= epoch_us(timestamp '{_FIRST_DAY}')
                 and told_ts_us < epoch_us(timestamp '{_AFTER_LAST_DAY}')
                 then told_ts_us end as source_ts_us,
-            {positions.position(table.connector, "p.source")} as source_position
-        from unwrapped
-    ), texts as (
+            {positions.position(table.connector, "n.source")} as source_position
+        from unflattened
+    ), told as (
         select *,
             {texts}
         from flat
+    ), texts as (
+        select *,
+            {plain}
+        from told
     ), typed as (
         select *,
             {typed}
@@ -198,8 +271,18 @@ def _table_sql(table: Table) -> str:
                 when source_ts_us is null or source_position is null then 'missing_source_position'
                 when op = 't' then null
                 when image is null and op <> 'd' then 'missing_after'
-                when {_missing_key(table)} then 'missing_key'
-                when {_any_bad(table)} then 'wrong_type'
+                when {_any(f"{_quoted('t_' + name)} is null" for name in table.key)}
+                    then 'missing_key'
+                when {
+        _any(
+            _is_unavailable(column, table)
+            for column in table.landed_columns
+            if column.toast is None and column.name not in table.key
+        )
+    }
+                    then 'unavailable_value'
+                when {_any(_quoted("bad_" + column.name) for column in table.landed_columns)}
+                    then 'wrong_type'
             end as reason_code
         from typed
     ), enriched as (
@@ -218,6 +301,7 @@ def _table_sql(table: Table) -> str:
         case reason_code
             when 'wrong_type' then {_wrong_type_reason(table)}
             when 'missing_key' then {_text("key without a value: " + ", ".join(table.key))}
+            when 'unavailable_value' then {_unavailable_reason(table)}
             when 'unknown_op' then 'unknown op ' || left(op, 20)
             else reason_code end as reason,
         case when reason_code is not null then line end as line,
@@ -228,9 +312,30 @@ def _table_sql(table: Table) -> str:
         source.snapshot as _snapshot, {_text(table.topic)} as _topic,
         partition_no as _partition, offset_no as _offset,
         {_text(table.version)} as _schema_version,
-        []::varchar[] as _unavailable, extra as _extra,
+        {_unavailable_names(table)} as _unavailable, extra as _extra,
+        {_former_key(table)} as _former_key, {_transaction_order(table)} as _transaction_order,
         year(source_ts)::integer as year, month(source_ts)::integer as month
     from enriched"""
+
+
+def _same_struct(value: str, fields: Mapping[str, object]) -> str:
+    """SQL that brings a struct to exactly these fields."""
+    return "struct_pack(" + ", ".join(f"{name} := {value}.{name}" for name in fields) + ")"
+
+
+def _from_flat(table: Table, source_fields: Iterable[str]) -> str:
+    """SQL of an event struct, made of the row `f` that a flattening transform left."""
+    source = ", ".join(
+        f"{name} := coalesce(f.__source_{name}, f.__{name})" for name in source_fields
+    )
+    image = ", ".join(
+        f"{_quoted(column.name)} := f.{_quoted(column.name)}" for column in table.landed_columns
+    )
+    parts = f"op := flat_op, source := struct_pack({source})"
+    parts += f", before := struct_pack({image}), after := struct_pack({image})"
+    if not table.key:
+        parts += ", transaction := struct_pack(total_order := null::varchar)"
+    return f"struct_pack({parts})"
 
 
 def _column_text(column: Column, table: Table) -> str:
@@ -241,7 +346,33 @@ def _column_text(column: Column, table: Table) -> str:
         paths = [_text(f'{root}"{column.name}"') for root in ("$.", "$.payload.")]
         keys = ", ".join(f"try(json_extract_string(key_text, {path}))" for path in paths)
         value = f"coalesce(image.{name}, {keys})"
-    return f"case when op <> 't' then {value} end as {_quoted('t_' + column.name)}"
+    return f"case when op <> 't' then {value} end as {_quoted('s_' + column.name)}"
+
+
+def _plain_text(column: Column, table: Table, encoded: Collection[str]) -> str:
+    """SQL of a value's text as its type reads it (`t_`), and of what the type cannot keep (`x_`).
+
+    An infinite time and a fraction below the microsecond have no place in any engine's timestamp:
+    the value becomes empty or is cut, and its source text is kept among the extra fields.
+    """
+    told = _quoted("s_" + column.name)
+    encoding = _text(column.encoding) if column.encoding else None
+    if column.name in encoded:
+        encoding = f"coalesce({_quoted('c_' + column.name)}, {encoding or 'null'})"
+    plain = decoded(column, told, encoding)
+    kept = "null::varchar"
+    if column.toast:
+        plain = f"case when not {_is_unavailable(column, table)} then {plain} end"
+    if column.type in ("date", "timestamp") and not column.pii:
+        infinite = f"{told} in ({', '.join(map(_text, INFINITE))})"
+        finer = f"length({told}) > 26 and regexp_matches({told}, {_text(FINER_THAN_MICROS)})"
+        if encoding:
+            below = f"{encoding} = 'nanos' and try_cast({told} as bigint) % 1000 <> 0"
+            finer = f"{finer} or coalesce({below}, false)"
+        kept = f"case when {infinite} or {finer} then {told} end"
+        plain = f"case when not {infinite} then {plain} end"
+    x, t = _quoted("x_" + column.name), _quoted("t_" + column.name)
+    return f"{plain} as {t}, {kept} as {x}"
 
 
 def _typed(column: Column) -> str:
@@ -303,12 +434,62 @@ def _few_decimals(text: str, scale: int) -> str:
     )
 
 
-def _missing_key(table: Table) -> str:
-    return " or ".join(f"{_quoted('t_' + name)} is null" for name in table.key)
+def _any(conditions: Iterable[str]) -> str:
+    return " or ".join(conditions) or "false"
 
 
-def _any_bad(table: Table) -> str:
-    return " or ".join(_quoted("bad_" + column.name) for column in table.landed_columns)
+def _is_unavailable(column: Column, table: Table) -> str:
+    """SQL: whether the source sent the marker for "unchanged, and not read from TOAST storage"."""
+    marker = table.unavailable_marker
+    base64_marker = base64.b64encode(marker.encode()).decode()
+    # As text, as bytes, as the only element of an array, and as the only entry of an hstore.
+    forms = (
+        marker,
+        base64_marker,
+        json.dumps([marker]),
+        json.dumps({marker: marker}).replace(" ", ""),
+    )
+    return f"coalesce({_quoted('s_' + column.name)} in ({', '.join(map(_text, forms))}), false)"
+
+
+def _unavailable_names(table: Table) -> str:
+    named = [
+        f"case when {_is_unavailable(column, table)} then {_text(column.name)} end"
+        for column in table.landed_columns
+        if column.toast
+    ]
+    if not named:
+        return "[]::varchar[]"
+    return f"list_filter([{', '.join(named)}], lambda name: name is not null)"
+
+
+def _unavailable_reason(table: Table) -> str:
+    parts = [
+        f"case when {_is_unavailable(column, table)} then {_text(column.name)} end"
+        for column in table.landed_columns
+        if column.toast is None and column.name not in table.key
+    ]
+    remedy = _text(": value not sent by the source; mark the column `toast: true` (or false)")
+    return f"concat_ws(', ', {', '.join(parts)}) || {remedy}" if parts else "null"
+
+
+def _former_key(table: Table) -> str:
+    """SQL of the key that the row had before a change of its key, as texts in the key's order."""
+    if not table.key:
+        return "null::varchar[]"
+    by_name = {column.name: column for column in table.columns}
+    parts = []
+    for name in table.key:
+        paths = [_text(f'{root}"{name}"') for root in ("$.", "$.payload.")]
+        found = ", ".join(f"json_extract_string(former_key_text, {path})" for path in paths)
+        value, _ = _cast(by_name[name], f"coalesce({found})")
+        parts.append(f"cast({value} as varchar)")
+    return f"case when former_key_text is not null and op = 'c' then [{', '.join(parts)}] end"
+
+
+def _transaction_order(table: Table) -> str:
+    """SQL of the place in the transaction: with the position, all that identifies a keyless row."""
+    return "null::bigint" if table.key else "try_cast(n.transaction.total_order as bigint)"
 
 
 def _wrong_type_reason(table: Table) -> str:
@@ -323,16 +504,32 @@ def _wrong_type_reason(table: Table) -> str:
 
 
 def _extra(table: Table) -> str:
-    """SQL of the fields that the contract does not know, as JSON; NULL where there are none."""
+    """SQL of what the contract's columns do not hold, as JSON; NULL where there is none."""
     names = [column.name for column in table.columns]
     expected = "[" + ", ".join(_text(name) for name in names) + "]"
     forget = _text(json.dumps(dict.fromkeys(names)))
-    path = "root || case when op = 'd' then 'before' else 'after' end"
+    root = "case when is_wrapped then '$.payload.' else '$.' end"
+    path = f"{root} || case when op = 'd' then 'before' else 'after' end"
     # DuckDB compiles a constant path once, any other for each row.
-    found = f"""case when root <> '$.' then json_keys(payload, {path})
+    found = f"""case when is_wrapped then json_keys(payload, {path})
             when op = 'd' then json_keys(payload, '$.before')
             else json_keys(payload, '$.after') end"""
+    row = f"json_extract(payload, {path})"
+    added = "list_filter(json_keys(event_text), lambda name: starts_with(name, '__'))"
+    forget_added = (
+        f"'{{' || array_to_string(list_transform({added}, "
+        "lambda name: to_json(name) || ':null'), ',') || '}'"
+    )
+    kept = [column for column in table.landed_columns if column.type in ("date", "timestamp")]
+    has_kept = _any(f"{_quoted('x_' + column.name)} is not null" for column in kept)
+    pairs = ", ".join(f"{_text(c.name)}, {_quoted('x_' + c.name)}" for c in kept)
     # Comparing the list of names is cheap; only a deviating row pays for taking fields out.
-    return f"""case when reason_code is null and image is not null and {found} <> {expected}
-            then nullif(cast(json_merge_patch(json_extract(payload, {path}), {forget})
-                as varchar), '{{}}') end"""
+    unknown = f"""case
+                when is_flat then json_merge_patch(
+                    json_merge_patch(event_text, {forget}), {forget_added})
+                when {found} <> {expected} then json_merge_patch({row}, {forget}) end"""
+    if kept:
+        both = f"json_merge_patch(coalesce({unknown}, '{{}}'), json_object({pairs}))"
+        unknown = f"case when {has_kept} then {both} else {unknown} end"
+    return f"""case when reason_code is null and image is not null
+            then nullif(cast({unknown} as varchar), '{{}}') end"""

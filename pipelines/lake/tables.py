@@ -50,6 +50,8 @@ LANDING_COLUMNS = pa.schema(
         ("_landed_at", UTC_MICROSECONDS),
         ("_unavailable", pa.list_(pa.string())),
         ("_extra", pa.string()),
+        ("_former_key", pa.list_(pa.string())),
+        ("_transaction_order", pa.int64()),
         ("year", pa.int32()),
         ("month", pa.int32()),
     ]

@@ -98,12 +98,11 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "a key that is no column": ("key: [id]", "key: [id, other]", [
         "table thing", "key column 'other' is not among the columns"]),
     "no key": ("config: {meta: {key: [id]}}", "", ["table thing", "key", "write `key:`"]),
-    "an empty key": ("key: [id]", "key: []", ["table thing", "key"]),
     "a key of personal data": ("key: [id]", "key: [mail]", ["'mail' cannot be marked pii"]),
     "an unknown key of a table": ("key: [id]", "key: [id], ky: [id]", [
         "table thing", "unknown key 'ky'", "known keys are server, namespace"]),
     "an unknown key of a column": ("pii: hash", "pi: hash", [
-        "table thing, column mail", "pi", "only pii and unit are known"]),
+        "table thing, column mail", "pi", "knows only pii, unit, toast and encoding"]),
     "a rule for personal data that does not exist": ("pii: hash", "pii: hsah", [
         "column mail", "pii", "'hash', 'mask' or 'drop'", "correct the value of pii"]),
     "an unknown connector": ("postgres", "postgresql", ["connector", "'postgres', 'sqlserver'"]),

@@ -378,13 +378,10 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "text in a boolean": (thing(1, is_on="maybe"), "wrong_type"),
     "a day that does not exist": (thing(1, day="2024-02-30Z"), "wrong_type"),
     "a time in a date": (thing(1, day="2024-02-28T10:00:00Z"), "wrong_type"),
-    "an infinite date": (thing(1, day="infinity"), "wrong_type"),
     "the last date of PostgreSQL": (thing(1, day="5874897-12-31Z"), "wrong_type"),
     "a date before our era": (thing(1, day="0044-03-15 (BC)"), "wrong_type"),
     "an hour that does not exist": (thing(1, at="2024-05-06T25:00:00Z"), "wrong_type"),
     "a timestamp that is text": (thing(1, at="yesterday"), "wrong_type"),
-    "an infinite timestamp": (thing(1, at="infinity"), "wrong_type"),
-    "a timestamp minus infinite": (thing(1, at="-infinity"), "wrong_type"),
     "a timestamp beyond year 9999": (thing(1, at="10000-01-01T00:00:00Z"), "wrong_type"),
 }  # fmt: skip
 
