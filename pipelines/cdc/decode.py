@@ -320,13 +320,13 @@ def _table_sql(table: Table, encoded: Collection[str] | None = None) -> str:
 
 def _same_struct(value: str, fields: Mapping[str, object]) -> str:
     """SQL that brings a struct to exactly these fields."""
-    return "struct_pack(" + ", ".join(f"{name} := {value}.{name}" for name in fields) + ")"
+    return "struct_pack(" + ", ".join(f'"{name}" := {value}."{name}"' for name in fields) + ")"
 
 
 def _from_flat(table: Table, source_fields: Iterable[str]) -> str:
     """SQL of an event struct, made of the row `f` that a flattening transform left."""
     source = ", ".join(
-        f"{name} := coalesce(f.__source_{name}, f.__{name})" for name in source_fields
+        f'"{name}" := coalesce(f.__source_{name}, f.__{name})' for name in source_fields
     )
     image = ", ".join(
         f"{_quoted(column.name)} := f.{_quoted(column.name)}" for column in table.landed_columns

@@ -58,6 +58,7 @@ _LEDGER = pa.schema(
         pa.field("first_offset", pa.int64()),
         pa.field("last_offset", pa.int64()),
         pa.field("landed", pa.int64()),
+        pa.field("truncate", pa.int64()),
         pa.field("dead", pa.int64()),
         pa.field("tombstone", pa.int64()),
         pa.field("committed_at", pa.timestamp("us", tz="UTC")),

@@ -19,8 +19,8 @@ from tests.embedded.dbt_helpers import Event, FakeLake, Table
 CHANGES = 700
 BATCHES = 6
 START = datetime(2017, 1, 2, tzinfo=UTC)
-# What differs between two histories of one truth: which run wrote a row, from which batch.
-RUN_COLUMNS = ("_increment_id", "_batch_id")
+# What differs between two histories of one truth: which run wrote a row, from which batch, and how.
+RUN_COLUMNS = ("_increment_id", "_batch_id", "_arrival")
 
 Values = dict[str, Any]
 Make = Callable[[Random, datetime], Values]

@@ -12,8 +12,20 @@
   Of several changes at one instant the last counts.
 #}
 
+{# An order key begins with its epoch, of ten digits. #}
+{% macro same_epoch(order_key, other) -%}
+    substr({{ order_key }}, 1, 10) = substr({{ other }}, 1, 10)
+{%- endmacro %}
+
 {# The rows that a run re-cuts. A truncate, which has no key, concerns every key. #}
-{% macro has_changed(log, key) -%}
+{% macro has_changed(log, key, toast=[]) -%}
+    {% if toast -%}
+    {#- What a former key brings late, its heirs have, too. #}
+    {{ key }} in (
+        select heir.{{ key }} from {{ log }} as heir
+        where heir._former_key is not null
+    )
+    or {% endif -%}
     {{ key }} in (
         select news.{{ key }} from {{ log }} as news
         where news._increment_id in {{ pending(log.identifier) }} and news.{{ key }} is not null
@@ -27,39 +39,77 @@
 {#
   CTEs, the last of which, `versions`, has the key, the tracked columns, valid_from, valid_to,
   is_current and is_deleted. `columns` maps a column of the log to its name in the dimension.
+  `toast` names the columns of the log that may be unavailable: a version has their last value,
+  or what it took over from a former key. has_changed gets it, too, and the model begins with
+  `with recursive`.
 #}
-{% macro scd2_versions(log, key, columns) -%}
+{% macro scd2_versions(log, key, columns, toast=[]) -%}
     {%- set in_order = 'over (partition by ' ~ key ~ ' order by _order_key)' -%}
+{% if toast -%}
+{{ inherited(log, [key], toast) }}
+
+{% endif -%}
 own_change as (
     select
-        {{ key }},
+        event.{{ key }},
         {% for column, name in columns.items() -%}
-        {{ column }} as {{ name }},
+        {% if column in toast -%}
+        {%- set supply = 'inherited_' ~ (toast.index(column) + 1) -%}
+        case when {{ brings(column) }} then event.{{ column }} else {{ supply }}.value end
+            as {{ name }},
+        count(case when event._former_key is not null or {{ brings(column) }} then 1 end) over (
+            partition by event.{{ key }} order by event._order_key
+            rows between unbounded preceding and current row
+        ) as _{{ name }}_since,
+        {% else -%}
+        event.{{ column }} as {{ name }},
+        {% endif -%}
         {% endfor -%}
-        _op in ('c', 'u', 'r') as is_alive,
-        _order_key,
-        _source_ts
-    from {{ log }}
-    where
-        {{ key }} is not null
-        {%- if is_incremental() %}
-        and (
-            {{ has_changed(log, key) }}
-        )
-        {%- endif %}
+        event._op in ('c', 'u', 'r') as is_alive,
+        event._order_key,
+        event._source_ts
+    from (
+        select * from {{ log }}
+        where
+            {{ key }} is not null
+            {%- if is_incremental() %}
+            and (
+                {{ has_changed(log, key, toast) }}
+            )
+            {%- endif %}
+    ) as event
+    {%- for name in toast %}
+    left join inherited_{{ loop.index }}
+        on
+            event.{{ key }} = inherited_{{ loop.index }}.{{ key }}
+            and event._order_key = inherited_{{ loop.index }}.linked_at
+    {%- endfor %}
 ),
 
 truncate_event as (
     select
+        _op,
         _order_key,
         _source_ts
     from {{ log }}
     where {{ key }} is null
 ),
 
--- To each key a truncate is a delete.
+-- To each key a truncate is a delete, and so is a snapshot that did not bring it (p).
 change as (
-    select * from own_change
+    select
+        {{ key }},
+        {% for column, name in columns.items() -%}
+        {% if column in toast -%}
+        max({{ name }}) over (partition by {{ key }}, _{{ name }}_since) as {{ name }},
+        {% else -%}
+        {{ name }},
+        {% endif -%}
+        {% endfor -%}
+        is_alive,
+        _order_key,
+        _source_ts
+    from own_change
     union all
     select
         keys.{{ key }},
@@ -71,6 +121,14 @@ change as (
         truncate_event._source_ts
     from truncate_event
     cross join (select distinct {{ key }} from own_change) as keys
+    where
+        truncate_event._op = 't'
+        or not exists (
+            select 1 from own_change as brought
+            where
+                keys.{{ key }} = brought.{{ key }}
+                and {{ same_epoch('brought._order_key', 'truncate_event._order_key') }}
+        )
 ),
 
 dated as (

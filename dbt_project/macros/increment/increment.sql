@@ -53,7 +53,7 @@
 {% macro unconsumed(upstream) -%}
     {%- if '.' in upstream -%}
         select distinct batch_id as token, 'pending' as status
-        from {{ state_table('batch') }}
+        from {{ state_table('landed') }}
         where table_name = '{{ upstream }}'
     {%- else -%}
         select distinct increment_id as token, 'pending' as status

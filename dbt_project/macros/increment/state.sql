@@ -26,7 +26,9 @@
 
 {% macro create_state() -%}
     {%- set tables = {
-        'batch': 'table_name varchar, batch_id varchar',
+        'landed': 'table_name varchar, batch_id varchar, row_count bigint',
+        'arrival': 'model varchar, upstream varchar, increment_id varchar, '
+            ~ 'applied bigint, duplicate bigint, stale bigint',
         'increment': 'model varchar, increment_id varchar',
         'consumption': 'model varchar, upstream varchar, token varchar, status varchar',
         'touched_date': 'model varchar, increment_id varchar, touched_date date',
@@ -46,12 +48,19 @@
   models are running waits for the next run, so that all models of a run see the same events.
 #}
 {% macro note_landed_batches() -%}
-    insert into {{ state_table('batch') }} (table_name, batch_id)
-    select distinct ledger.table_name, ledger.batch_id
+    insert into {{ state_table('landed') }} (table_name, batch_id, row_count)
+    select
+        ledger.table_name,
+        ledger.batch_id,
+        sum(coalesce(ledger.landed, 0) + coalesce(ledger.truncate, 0)) as row_count
     from {{ ledger() }} as ledger
-    left join {{ state_table('batch') }} as noted
+    left join {{ state_table('landed') }} as noted
         on ledger.table_name = noted.table_name and ledger.batch_id = noted.batch_id
-    where noted.batch_id is null
+    where
+        noted.batch_id is null
+        and ledger.batch_id is not null
+        and ledger.table_name is not null
+    group by ledger.table_name, ledger.batch_id
 {%- endmacro %}
 
 {% macro ledger() -%}

@@ -1,8 +1,13 @@
 {#
   Every distinct change of a source table, once. A change that was delivered again (after a
-  restart of the connector) has the same identity: key, position and kind. Of its copies the one
-  with the smallest offset is kept, whichever came first, so that the order of the batches does
-  not show.
+  restart of the connector) has the same identity: key, position and kind; where a table has no
+  key, the order in its transaction stands for it, or else the place of the message. Of its copies
+  the one with the smallest offset is kept, whichever came first, so that the order of the batches
+  does not show.
+
+  `_arrival` tells how a change came: `applied`, `stale` (below what its key had reached before
+  this run), `repeated` (a copy that took the place of the one kept before) or `derived` (the end
+  of a snapshot). From it each run counts what became of the rows that landed.
 #}
 {% macro change_log(relation) -%}
     {{- config(
@@ -10,10 +15,18 @@
         incremental_strategy='replace_changed',
         meta={'identity': ['_change_id']},
         pre_hook=["{{ open_increment(contract_name()) }}"],
-        post_hook=["{{ close_increment() }}"],
+        post_hook=["{{ count_arrivals() }}", "{{ close_increment() }}"],
     ) -}}
     {%- set key = contract_key() -%}
     {%- set columns = contract_columns() -%}
+    {%- set toast = ['_unavailable', '_former_key'] if contract_toast() else [] -%}
+    {%- set identity = key + ['_change_position', '_op'] -%}
+    {%- if not key -%}
+        {%- do identity.append(
+            "coalesce(cast(_transaction_order as varchar), concat(cast(_partition as varchar), "
+            ~ "':', _order_key))"
+        ) -%}
+    {%- endif -%}
     {%- if not has_news(contract_name()) -%}
         select * from {{ this }} where false
     {%- else -%}
@@ -24,7 +37,7 @@ with delivered as (
 identified as (
     select
         *,
-        {{ text_hash(key + ['_change_position', '_op']) }} as _change_id
+        {{ text_hash(identity) }} as _change_id
     from delivered
 ),
 
@@ -42,34 +55,67 @@ news as (
 
 {% if is_incremental() -%}
 known as (
-    select met._change_id, met._order_key
+    select met.*
     from (
         {{ met_by('news') }}
     ) as met
     where met._order_key >= (select min(_change_position) from news)
 ),
 
+{% if key -%}
+reached as (
+    select
+        {{ key | join(', ') }},
+        max(_order_key) as _order_key
+    from known
+    group by {{ key | join(', ') }}
+),
+
+death as (
+    select max(_order_key) as _order_key from known
+    where {{ key[0] }} is null
+),
+
+{% endif -%}
 changed as (
-    select news.*
+    select
+        news.*,
+        case
+            when news._op = 'p' then 'derived'
+            when known._change_id is not null then 'repeated'
+            {% if key -%}
+            when news._order_key < reached._order_key or news._order_key < death._order_key
+                then 'stale'
+            {% endif -%}
+            else 'applied'
+        end as _arrival
     from news
     left join known on news._change_id = known._change_id
+    {%- if key %}
+    left join reached
+        on
+            {%- for column in key %}
+            {{ 'and ' if not loop.first }}news.{{ column }} is not distinct from reached.{{ column }}
+            {%- endfor %}
+    cross join death
+    {%- endif %}
     where known._change_id is null or news._order_key < known._order_key
 ),
 {%- else -%}
 changed as (
-    select * from news
+    select
+        *,
+        case when _op = 'p' then 'derived' else 'applied' end as _arrival
+    from news
 ),
 {%- endif %}
 
 final as (
     select
-        {% for column in columns -%}
+        {% for column in columns + ['_op', '_order_key', '_source_ts', '_change_id'] + toast -%}
         {{ column }},
         {% endfor -%}
-        _op,
-        _order_key,
-        _source_ts,
-        _change_id,
+        _arrival,
         _batch_id,
         cast('{{ invocation_id }}' as varchar) as _increment_id
     from changed
@@ -77,4 +123,42 @@ final as (
 
 select * from final
     {%- endif -%}
+{%- endmacro %}
+
+{#
+  Adds what became of the rows that this run consumed: applied + duplicate + stale = landed.
+  Before close_increment, in the post_hooks.
+#}
+{% macro count_arrivals() -%}
+    {%- set arrival = state_table('arrival') -%}
+    {%- set statements = [] -%}
+    {%- if not is_incremental() -%}
+        {%- do statements.append('delete from ' ~ arrival ~ " where model = '" ~ model.name ~ "'") -%}
+    {%- endif -%}
+    {%- set insert -%}
+        insert into {{ arrival }} (model, upstream, increment_id, applied, duplicate, stale)
+        select
+            '{{ model.name }}',
+            '{{ contract_name() }}',
+            '{{ invocation_id }}',
+            counted.applied,
+            consumed.row_count - counted.applied - counted.stale,
+            counted.stale
+        from (
+            select
+                count(case when _arrival = 'applied' then 1 end) as applied,
+                count(case when _arrival = 'stale' then 1 end) as stale
+            from {{ this }}
+            where _increment_id = '{{ invocation_id }}'
+        ) as counted
+        cross join (
+            select sum(row_count) as row_count from {{ state_table('landed') }}
+            where
+                table_name = '{{ contract_name() }}'
+                and batch_id in {{ pending(contract_name()) }}
+        ) as consumed
+        where consumed.row_count is not null
+    {%- endset -%}
+    {%- do statements.append(insert) -%}
+    {{- run_statements(statements) -}}
 {%- endmacro %}

@@ -47,3 +47,21 @@
     {%- endfor -%}
     {{- return(quoted) -}}
 {%- endmacro %}
+
+{# Names of the columns that may arrive as "unavailable" (TOAST): updates leave them out. #}
+{% macro contract_toast() -%}
+    {%- set names = [] -%}
+    {%- set table = contract_table() -%}
+    {%- for column in (table.columns.values() if table else []) -%}
+        {%- if column.config.meta.get('toast') -%}
+            {%- do names.append(column.name) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{- return(names) -}}
+{%- endmacro %}
+
+{# How often the source's positions began anew. #}
+{% macro contract_epoch() -%}
+    {%- set table = contract_table() -%}
+    {{- return((table.config.meta.get('epoch') or 0) if table else 0) -}}
+{%- endmacro %}

@@ -1,7 +1,11 @@
 {# What the base and history models share: reading the news, and finding the state it meets. #}
 
-{# The events of the batches that this run consumes. #}
+{#
+  The events of the batches that this run consumes. In a later epoch, the end of a snapshot is one
+  more event, `p`, without key: it prunes what the source did not have any more (see fold_current).
+#}
 {% macro delivered(relation) -%}
+    {%- set events -%}
     select
         {% for column in contract_columns() -%}
         {{ column }},
@@ -10,6 +14,17 @@
         {{ change_position() }} as _change_position,
         {{ order_key() }} as _order_key,
         _source_ts,
+        {% if contract_toast() -%}
+        _unavailable,
+        _former_key,
+        {% endif -%}
+        {% if not contract_key() -%}
+        _transaction_order,
+        {% endif -%}
+        {% if contract_epoch() > 0 -%}
+        _epoch,
+        _snapshot,
+        {% endif -%}
         _partition,
         _batch_id
     from {{ relation }}
@@ -17,6 +32,71 @@
         _batch_id in {{ pending(contract_name()) }}
         {#- Files are pruned by a comparison with one value, not by the set. #}
         and _batch_id >= (select min(token) from {{ pending(contract_name()) }} as waiting)
+    {%- endset -%}
+    {%- if contract_epoch() == 0 -%}
+    {{ events }}
+    {%- else -%}
+    {%- set columns = contract_columns() -%}
+    {%- set toast = ['_unavailable', '_former_key'] if contract_toast() else [] -%}
+    select {{ (columns + ['_op', '_change_position', '_order_key', '_source_ts'] + toast
+        + ['_partition', '_batch_id']) | join(', ') }}
+    from (
+        {{ events }}
+    ) as event
+    union all
+    select
+        {% for column in columns + ["'p'", epoch_position(), epoch_position(), 'max(_source_ts)']
+            + toast + ['min(_partition)', 'min(_batch_id)'] -%}
+        {{ 'null' if column in columns + toast else column }}{{ ',' if not loop.last }}
+        {% endfor -%}
+    from (
+        {{ events }}
+    ) as event
+    where
+        _op = 'r'
+        and _epoch > 0
+        and _snapshot in ('last', 'last_in_data_collection')
+    group by _epoch
+    {%- endif -%}
+{%- endmacro %}
+
+{# Below every position of the epoch, above every one before it. #}
+{% macro epoch_position() -%}
+    concat(lpad(cast(_epoch as varchar), 10, '0'), '.')
+{%- endmacro %}
+
+{# Whether the event brought the value of a column that may be unavailable. #}
+{% macro brings(column) -%}
+    (_op in ('c', 'u', 'r') and not {{ is_listed('_unavailable', column) }})
+{%- endmacro %}
+
+{% macro is_listed(list, text) -%}
+    {{- adapter.dispatch('is_listed', 'lakehouse')(list, text) -}}
+{%- endmacro %}
+
+{% macro default__is_listed(list, text) -%}
+    array_contains({{ list }}, '{{ text }}')
+{%- endmacro %}
+
+{% macro trino__is_listed(list, text) -%}
+    contains({{ list }}, '{{ text }}')
+{%- endmacro %}
+
+{# The key as a list of texts: what the landing keeps of a former key. #}
+{% macro key_texts(key) -%}
+    {{- adapter.dispatch('key_texts', 'lakehouse')(key) -}}
+{%- endmacro %}
+
+{% macro default__key_texts(key) -%}
+    [{% for column in key %}cast({{ column }} as varchar){{ ', ' if not loop.last }}{% endfor %}]
+{%- endmacro %}
+
+{% macro trino__key_texts(key) -%}
+    array{{ default__key_texts(key) }}
+{%- endmacro %}
+
+{% macro spark__key_texts(key) -%}
+    array({% for column in key %}cast({{ column }} as string){{ ', ' if not loop.last }}{% endfor %})
 {%- endmacro %}
 
 {#
@@ -43,6 +123,10 @@
 #}
 {% macro met_by(news) -%}
     {%- set key = contract_key() -%}
+    {%- if not key -%}
+    select state.*
+    from {{ this }} as state
+    {%- else -%}
     select state.*
     from {{ this }} as state
     inner join (select distinct {{ key | join(', ') }} from {{ news }}) as touched
@@ -54,6 +138,7 @@
     select state.*
     from {{ this }} as state
     where state.{{ key[0] }} is null
+    {%- endif -%}
 {%- endmacro %}
 
 {#
@@ -76,6 +161,7 @@
         {%- for column in key + identity %}
         {{ 'and ' if not loop.first }}state.{{ column }} = news.{{ column }}
         {%- endfor %};
+    {%- if key %}
     delete from {{ target }} as state
     using {{ source }} as news
     where
@@ -84,6 +170,7 @@
         {%- for column in identity %}
         and state.{{ column }} = news.{{ column }}
         {%- endfor %};
+    {%- endif %}
     insert into {{ target }} ({{ columns }})
     select {{ columns }} from {{ source }}
 {%- endmacro %}

@@ -1,0 +1,141 @@
+"""Every case in every delivery ends in what the case and the reference say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from pipelines.cdc.decode import DISPOSITIONS
+from tests.conformance.platform import Platform, Row
+from tests.conformance.scenario import START_US, Scenario, scenarios
+
+DELIVERIES = ("told", "each", "twice", "shuffled")
+SCENARIOS = scenarios()
+PAIRS = [
+    pytest.param(scenario, delivery, id=f"{scenario.name}-{delivery}")
+    for delivery in DELIVERIES
+    for scenario in SCENARIOS
+    if delivery in scenario.deliveries
+]
+
+
+@pytest.fixture(scope="session")
+def platforms(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Platform]:
+    """Per delivery, the lake and the work file after the last batch of every case."""
+    done: dict[str, Platform | Exception] = {}
+
+    def delivered(delivery: str) -> Platform:
+        if delivery not in done:
+            try:
+                done[delivery] = _delivered(tmp_path_factory.mktemp(delivery), delivery)
+            except Exception as error:
+                # Kept, so that it is told at once by each test instead of tried again.
+                done[delivery] = error
+        found = done[delivery]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    return delivered
+
+
+def _delivered(folder: Path, delivery: str) -> Platform:
+    taking_part = [s for s in SCENARIOS if delivery in s.deliveries]
+    platform = Platform(folder, taking_part)
+    batches = {s: s.batches(delivery) for s in taking_part}
+    for number in range(max(map(len, batches.values()))):
+        platform.deliver({s: b[number] for s, b in batches.items() if number < len(b)})
+    return platform
+
+
+def seconds(instant: datetime | None) -> int | None:
+    """A time of the source, as the cases write it."""
+    if instant is None:
+        return None
+    start = datetime.fromtimestamp(START_US // 1_000_000, UTC)
+    return int((instant - start) / timedelta(seconds=1))
+
+
+def comparable(rows: list[Row]) -> list[tuple[tuple[str, Any], ...]]:
+    return sorted((tuple((n, str(v)) for n, v in row.items()) for row in rows), key=str)
+
+
+def landed_counters(platform: Platform, scenario: Scenario) -> Counter[str]:
+    rows = DeltaTable(str(platform.settings.raw / "_ledger")).to_pyarrow_table().to_pylist()
+    counters: Counter[str] = Counter()
+    for row in rows:
+        if row["topic"] in scenario.topics:
+            counters.update({name: row[name] for name in ("consumed", *DISPOSITIONS)})
+    return +counters
+
+
+@pytest.mark.parametrize(("scenario", "delivery"), PAIRS)
+def test_case(platforms: Callable[[str], Platform], scenario: Scenario, delivery: str) -> None:
+    platform = platforms(delivery)
+    reference = scenario.reference(delivery)
+    expected, table = scenario.expected, scenario.table
+    columns = ", ".join(f'"{name}"' for name in scenario.columns)
+
+    history = platform.query(f"select _op from hist_{table} where _op <> 'p' order by _order_key")
+    ops = [change.op for change in reference.history()]
+    assert sorted(row["_op"] for row in history) == sorted(ops)
+    if delivery in ("told", "each"):
+        assert "".join(ops) == expected["history"]
+
+    if scenario.key:
+        current = platform.query(f"select {columns} from stg_{table}")
+        told = [dict.fromkeys(scenario.columns) | row for row in expected["current"]]
+        assert comparable(current) == comparable(told)
+        assert comparable(current) == comparable(list(reference.current().values()))
+
+    if scenario.has_versions:
+        tracked = [name for name in scenario.columns if name not in scenario.key]
+        versions = [
+            (row[scenario.key[0]], *(row[n] for n in tracked), row["valid_from"], row["valid_to"])
+            for row in platform.query(f"select * from dim_{table}")
+        ]
+        found = sorted((*map(str, v[:-2]), *map(seconds, v[-2:])) for v in versions)
+        by_reference = [
+            (v.key[0], *(value for _, value in v.values), v.valid_from, v.valid_to)
+            for v in reference.versions(tracked)
+        ]
+        assert found == sorted((*map(str, v[:-2]), *map(since_start, v[-2:])) for v in by_reference)
+        if "versions" in expected and delivery == "told":
+            assert found == sorted((*map(str, v[:-2]), *v[-2:]) for v in expected["versions"])
+
+    counters = landed_counters(platform, scenario)
+    assert counters["consumed"] == sum(counters[name] for name in DISPOSITIONS)
+    copies = 2 if delivery == "twice" else 1
+    told_counters = Counter(expected["counters"])
+    assert counters - Counter(consumed=10**9) == Counter(
+        {name: copies * number for name, number in told_counters.items()}
+    )
+    dead = expected.get("dead", [])
+    assert sorted(dead_letters(platform, scenario)) == sorted(copies * dead)
+    if delivery == "twice":
+        assert platform.replayed[scenario.topic] == len(scenario.own_messages)
+
+    (arrivals,) = platform.query(
+        f"""select coalesce(sum(applied), 0)::int as applied, coalesce(sum(stale), 0)::int as stale,
+            coalesce(sum(duplicate), 0)::int as duplicate
+            from state.arrival where model = 'hist_{table}'"""
+    )
+    assert arrivals == dict(reference.counters)
+    assert sum(arrivals.values()) == counters["landed"] + counters["truncate"]
+    if "staging" in expected and delivery == "told":
+        assert arrivals == dict.fromkeys(arrivals, 0) | expected["staging"]
+
+
+def since_start(at_us: int | None) -> int | None:
+    return None if at_us is None else (at_us - START_US) // 1_000_000
+
+
+def dead_letters(platform: Platform, scenario: Scenario) -> list[str]:
+    rows = DeltaTable(str(platform.settings.raw / "_dead_letters")).to_pyarrow_table().to_pylist()
+    return [row["reason_code"] for row in rows if row["topic"] in scenario.topics]
