@@ -113,13 +113,25 @@ class Ledger:
         rows = self._table.to_pyarrow_table(columns=["source_file", "source_stamp"])
         return set(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
 
-    def commit(self, rows: Sequence[dict[str, object]], metadata: dict[str, str]) -> None:
+    def commit(
+        self,
+        rows: Sequence[dict[str, object]],
+        metadata: dict[str, str],
+        *,
+        serial: str | None = None,
+    ) -> None:
         """Append the rows of one batch; the app transactions guard each topic-partition.
+
+        Args:
+            serial: one more app id that may move once only; its version grows by one.
 
         Raises:
             deltalake.exceptions.CommitFailedError: another lander committed the same partition.
         """
         transactions: dict[str, int] = {}
+        if serial is not None:
+            known = self._table.transaction_version(serial)
+            transactions[serial] = 0 if known is None else known + 1
         for row in rows:
             last = row.get("last_offset")
             if isinstance(last, int):
