@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipelines.cdc import novelty, resolutions
+from pipelines.cdc import books, novelty, resolutions
 from pipelines.cdc.capture import CaptureFile, Lines, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
@@ -99,11 +99,13 @@ def land(
 
     Raises:
         UsageError: the folder does not exist or has another layout.
-        LakehouseError: a file cannot be read, the masking key changed, or the disk is full. What
-            was committed before stays, and a repeat continues after it.
+        LakehouseError: a file cannot be read, the masking key changed, the books of the lake do not
+            agree, or the disk is full. What was committed before stays, and a repeat continues
+            after it.
     """
     files = find_captures(folder)
     masker = load_masker(settings)
+    books.check(settings.raw, contracts)
     create_raw_tables(settings.raw, contracts)
     ledger = Ledger(settings.raw)
     report = LandReport()
@@ -232,7 +234,16 @@ class _TopicLander:
             "select distinct partition_no from decoded where partition_no is not null"
         ).fetchall()
         versions = {p: self._raw.transaction_version(f"{self._topic}:{p}") for (p,) in partitions}
-        return {p: version for p, version in versions.items() if version is not None}
+        reached = {p: version for p, version in versions.items() if version is not None}
+        unknown = versions.keys() - reached.keys()
+        return reached | self._highest_rows() if unknown and self._raw.count() else reached
+
+    def _highest_rows(self) -> dict[int, int]:
+        """Per partition the highest offset in the raw table, whose log may have been lost."""
+        rows = self._connection.execute(
+            "select _partition, max(_offset) from delta_scan(?) group by all", [str(self._path)]
+        ).fetchall()
+        return dict(rows)
 
     def _partition_rows(self, file: CaptureFile) -> list[dict[str, object]]:
         """One ledger row for each partition that has messages not yet in the ledger."""

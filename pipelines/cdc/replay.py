@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipelines.cdc import dead_letters, novelty, resolutions
+from pipelines.cdc import books, dead_letters, novelty, resolutions
 from pipelines.cdc.dead_letters import Choice
 from pipelines.cdc.decode import DEAD, LANDED, TRUNCATE, Decoder, control_kind
 from pipelines.cdc.land import new_rows
@@ -72,11 +72,13 @@ def replay(
     Raises:
         Busy: a run, or another replay, holds this lake.
         UsageError: a repaired line for several letters, for another message, or still bad.
-        LakehouseError: the masking key is missing or another one, or others keep committing.
+        LakehouseError: the masking key is missing or another one, the books of the lake do not
+            agree, or others keep committing.
     """
     report = ReplayReport()
     with lock.exclusive(settings.state, "lakehouse dead-letters replay"):
         masker = load_masker(settings, create=False)
+        books.check(settings.raw, contracts)
         create_raw_tables(settings.raw, contracts)
         ledger = Ledger(settings.raw)
         try:
