@@ -10,11 +10,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from pipelines.cdc import dead_letters, ledger, resolutions
 from pipelines.cdc.decode import DEAD, LANDED, TRUNCATE
+from pipelines.cdc.ledger import Ledger
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError
 
@@ -37,8 +39,8 @@ class _Counted:
     replayed: int = 0
 
 
-def check(raw: Path, contracts: Contracts) -> None:
-    """Refuse to go on with books that do not agree.
+def open_ledger(raw: Path, contracts: Contracts) -> tuple[Ledger, pa.Table]:
+    """The ledger and its overview, if the other tables agree with it.
 
     More rows or letters than the ledger counts are left by a crash, and found by their coordinates.
 
@@ -47,25 +49,22 @@ def check(raw: Path, contracts: Contracts) -> None:
             counted; or app transactions of a table may expire.
     """
     topics = [table.topic for table in contracts.tables]
-    # The ledger is read first: landings that go on meanwhile commit to it last.
-    counted = _counted(raw)
-    if counted is None:
+    if _open(raw, ledger.FOLDER) is None:
         _refuse_rows_without_ledger(raw, topics)
-        return
+    found = Ledger(raw)
+    # The ledger is read first: landings that go on meanwhile commit to it last.
+    overview = found.overview()
+    counted = _counted(overview)
     for topic in topics:
         _refuse_less(raw, topic, "rows", counted.rows[topic])
     _refuse_less(raw, dead_letters.FOLDER, "letters", counted.letters)
     _refuse_less(raw, resolutions.FOLDER, "replayed letters", counted.replayed)
+    return found, overview
 
 
-def _counted(raw: Path) -> _Counted | None:
-    found = _open(raw, ledger.FOLDER)
-    if found is None:
-        return None
+def _counted(overview: pa.Table) -> _Counted:
     counted = _Counted()
-    columns = ["topic", LANDED, TRUNCATE, DEAD]
-    rows = found.to_pyarrow_table(columns=columns)
-    rows = rows.append_column("replayed", pc.min_element_wise(rows[DEAD], 0))
+    rows = overview.append_column("replayed", pc.min_element_wise(overview[DEAD], 0))
     sums = rows.group_by("topic").aggregate(
         [(name, "sum") for name in (LANDED, TRUNCATE, DEAD, "replayed")]
     )

@@ -105,13 +105,13 @@ def land(
     """
     files = find_captures(folder)
     masker = load_masker(settings)
-    books.check(settings.raw, contracts)
+    ledger, overview = books.open_ledger(settings.raw, contracts)
     create_raw_tables(settings.raw, contracts)
-    ledger = Ledger(settings.raw)
     report = LandReport()
     resolutions.complete(settings.raw, ledger, run_id)
-    # Read once for all topics: files that were read to their end cost nothing more.
-    finished = ledger.finished()
+    # Files that were read to their end cost nothing more.
+    names, stamps = (overview[name].to_pylist() for name in ("source_file", "source_stamp"))
+    finished = set(zip(names, stamps, strict=True))
     unread = [file for file in files if (file.name, file.stamp()) not in finished]
     with connect(settings) as connection:
         for topic in dict.fromkeys(file.topic for file in files):

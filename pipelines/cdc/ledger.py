@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from pipelines.cdc.decode import DISPOSITIONS
+from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE
 from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create
 
 FOLDER = "_ledger"
@@ -39,6 +39,8 @@ SCHEMA = pa.schema(
         ("committed_at", UTC_MICROSECONDS),
     ]
 )
+
+OVERVIEW = ("topic", LANDED, TRUNCATE, DEAD, "source_file", "source_stamp")
 
 
 @dataclass
@@ -107,11 +109,13 @@ class Ledger:
             progress.add(row)
         return progress
 
-    def finished(self) -> set[tuple[str, str]]:
-        """Names and stamps of all files that were read to their end."""
+    def overview(self) -> pa.Table:
+        """Counts of rows and letters by topic, and names and stamps of the files read to their end.
+
+        The whole ledger in one reading, which grows with the number of batches.
+        """
         self._table.update_incremental()
-        rows = self._table.to_pyarrow_table(columns=["source_file", "source_stamp"])
-        return set(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+        return self._table.to_pyarrow_table(columns=list(OVERVIEW))
 
     def commit(
         self,

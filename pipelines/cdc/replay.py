@@ -78,9 +78,8 @@ def replay(
     report = ReplayReport()
     with lock.exclusive(settings.state, "lakehouse dead-letters replay"):
         masker = load_masker(settings, create=False)
-        books.check(settings.raw, contracts)
+        ledger, _ = books.open_ledger(settings.raw, contracts)
         create_raw_tables(settings.raw, contracts)
-        ledger = Ledger(settings.raw)
         try:
             resolutions.complete(settings.raw, ledger, run_id)
             letters = dead_letters.find(settings.raw, choice, with_lines=True)
