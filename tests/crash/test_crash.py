@@ -38,6 +38,11 @@ from tests.crash.points import (
 )
 from tests.unit.events import NARROW, TOPIC, Lake, message, thing
 
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/task").is_dir(), reason="that a fork is safe is checked on Linux only"
+)
+
+REPOSITORY = Path(__file__).parents[2]
 KILLS = int(os.environ.get("LAKEHOUSE_CRASH_KILLS", "40"))
 SEED = int(os.environ.get("LAKEHOUSE_CRASH_SEED", secrets.randbelow(1_000_000)))
 PARTITIONS = 3
@@ -114,8 +119,9 @@ class Server:
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     command = [sys.executable, "-m", "tests.crash.lander"]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    with subprocess.Popen(
+        command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+    ) as process:
         yield Server(process)
 
 
