@@ -83,7 +83,8 @@ def _open(raw: Path, folder: str) -> DeltaTable | None:
         raise LakehouseError(
             f"{raw / folder} has the property {_EXPIRY}: once its app transactions expire, nothing "
             "tells any more how far it was landed",
-            f"unset that property: ALTER TABLE … UNSET TBLPROPERTIES ('{_EXPIRY}')",
+            'empty that property: python -c "from deltalake import DeltaTable; '
+            f"DeltaTable('{raw / folder}').alter.set_table_properties({{'{_EXPIRY}': ''}})\"",
         )
     return table
 
