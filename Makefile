@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format lock bench clean
+.PHONY: help demo test test-crash lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ demo: $(VENV)/.demo ## Set up, then run the whole line on real purchases (ARGS="
 test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest $(ARGS)
+
+test-crash: $(VENV)/.dev ## Kill the landing 200 times instead of the 40 of `make test` (some minutes)
+	LAKEHOUSE_CRASH_KILLS=200 $(BIN)/pytest -s tests/crash $(ARGS)
 
 lint: $(VENV)/.dev ## Check format, style, types, SQL and the layers of the dbt project
 	$(BIN)/ruff format --check .

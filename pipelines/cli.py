@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections import Counter
 from dataclasses import asdict
@@ -15,10 +14,9 @@ from typing import Annotated, Any
 
 import duckdb
 import typer
-from rich.console import Console
 from rich.table import Table as RichTable
 
-from pipelines import chain, doctor, logs, status
+from pipelines import chain, doctor, letters_cli, logs, status
 from pipelines.cdc.decode import DISPOSITIONS
 from pipelines.cdc.land import LandReport
 from pipelines.contract import load_contracts
@@ -30,6 +28,7 @@ from pipelines.lake.catalog import only_reads, reader
 from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.ids import new_id
 from pipelines.settings import Settings, load_settings
+from pipelines.terminal import err, out, print_json
 
 app = typer.Typer(
     help="Change events in, tested marts out.",
@@ -39,10 +38,7 @@ app = typer.Typer(
 )
 shop_app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
 app.add_typer(shop_app, name="shop")
-
-_PLAIN_WIDTH = 120
-out = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
-err = Console(stderr=True)
+app.add_typer(letters_cli.app, name="dead-letters")
 
 Clients = Annotated[
     str, typer.Option(help="How many households of the 2,469 shop: a number, or all.")
@@ -143,7 +139,7 @@ def run(
     """Run the whole chain once: land, build, publish."""
     report = _run(context.obj, source, "lakehouse run")
     if as_json:
-        _print_json(
+        print_json(
             {
                 "run_id": report.run_id,
                 "landed": report.landing.landed,
@@ -188,7 +184,7 @@ def show_status(context: typer.Context, as_json: Json = False) -> None:
     """Tables, freshness, last runs, dead letters and published versions."""
     found = status.collect(context.obj)
     if as_json:
-        _print_json(asdict(found))
+        print_json(asdict(found))
     else:
         status.show(found, out)
 
@@ -198,7 +194,7 @@ def run_doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check the set-up; each finding comes with its remedy."""
     findings = doctor.examine(context.obj)
     if as_json:
-        _print_json([asdict(finding) for finding in findings])
+        print_json([asdict(finding) for finding in findings])
     else:
         for finding in findings:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
@@ -264,8 +260,7 @@ def _judge_dead_letters(report: LandReport, strict: bool) -> None:
         reasons.update(topic.reasons)
     told = ", ".join(f"{code} {count:,}" for code, count in reasons.most_common())
     err.print(
-        f"[yellow]![/] {report.dead:,} dead letters ({told}); see "
-        'lakehouse sql "select * exclude sealed_line from raw._dead_letters"',
+        f"[yellow]![/] {report.dead:,} dead letters ({told}); see lakehouse dead-letters list",
         highlight=False,
     )
     if strict:
@@ -274,7 +269,7 @@ def _judge_dead_letters(report: LandReport, strict: bool) -> None:
 
 def _print_landing(report: LandReport, as_json: bool) -> None:
     if as_json:
-        _print_json(
+        print_json(
             {
                 topic.topic: {
                     **{name: topic.counts[name] for name in DISPOSITIONS},
@@ -295,7 +290,7 @@ def _print_landing(report: LandReport, as_json: bool) -> None:
 
 def _print_rows(names: list[str], rows: list[tuple[Any, ...]], output: Format) -> None:
     if output is Format.json:
-        _print_json([dict(zip(names, map(_plain, row), strict=True)) for row in rows])
+        print_json([dict(zip(names, map(_plain, row), strict=True)) for row in rows])
     elif output is Format.csv:
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(names)
@@ -328,11 +323,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, datetime | date):
         return value.isoformat()
     return value
-
-
-def _print_json(content: Any) -> None:
-    # Not through rich: it would wrap long lines.
-    sys.stdout.write(json.dumps(content, indent=2, default=str) + "\n")
 
 
 def main() -> None:

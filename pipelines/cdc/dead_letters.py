@@ -1,4 +1,7 @@
-"""Dead letters: messages that could not land, kept whole (sealed) with coordinates and reason."""
+"""Dead letters: messages that could not land, kept whole (sealed) with coordinates and reason.
+
+The table only grows. What became of a letter stands in another one (`resolutions`).
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
+from pipelines.cdc import resolutions
 from pipelines.cdc.masking import Masker
+from pipelines.errors import UsageError
 from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create
 
 FOLDER = "_dead_letters"
@@ -140,12 +146,96 @@ class DeadLetters:
         return dict(zip(rows["letter_id"].to_pylist(), rows["batch_id"].to_pylist(), strict=True))
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which letters are meant; every condition that is given must hold.
+
+    Attributes:
+        ids: letter ids, or their first characters.
+        since: not before this moment (of landing).
+        resolved_too: also the replayed and the dropped.
+    """
+
+    ids: tuple[str, ...] = ()
+    topic: str | None = None
+    reason_code: str | None = None
+    since: datetime | None = None
+    resolved_too: bool = False
+
+
+_NOT_SEALED = [name for name in SCHEMA.names if name != "sealed_line"]
+
+
+def find(raw: Path, choice: Choice, *, with_lines: bool = False) -> pa.Table:
+    """The letters chosen, oldest first.
+
+    Returns:
+        The columns of the letters, without `sealed_line` unless asked for, then `state` (open,
+        replayed or dropped), `because`, `resolved_at` and `resolved_in` (a batch id).
+
+    Raises:
+        UsageError: an id names no letter, or several.
+    """
+    columns = SCHEMA.names if with_lines else _NOT_SEALED
+    wanted = _conditions(choice)
+    if DeltaTable.is_deltatable(str(raw / FOLDER)):
+        dataset = DeltaTable(str(raw / FOLDER)).to_pyarrow_dataset()
+        letters = dataset.to_table(columns=columns, filter=wanted)
+    else:
+        letters = SCHEMA.empty_table().select(columns)
+    if choice.ids:
+        letters = letters.take(_rows_named(letters["letter_id"].to_pylist(), choice.ids))
+    letters = _with_state(letters, raw)
+    if not choice.resolved_too:
+        letters = letters.filter(pc.field("state") == "open")
+    return letters.sort_by([("landed_at", "ascending"), ("line_number", "ascending")])
+
+
+def _conditions(choice: Choice) -> pc.Expression | None:
+    found: pc.Expression | None = None
+    for column, value in (("topic", choice.topic), ("reason_code", choice.reason_code)):
+        if value is not None:
+            holds = pc.field(column) == value
+            found = holds if found is None else found & holds
+    if choice.since is not None:
+        holds = pc.field("landed_at") >= pa.scalar(choice.since, UTC_MICROSECONDS)
+        found = holds if found is None else found & holds
+    return found
+
+
+def _rows_named(known: list[str], names: Sequence[str]) -> list[int]:
+    rows: dict[int, None] = {}
+    for name in names:
+        found = [row for row, letter_id in enumerate(known) if letter_id.startswith(name)]
+        if len(found) != 1:
+            raise UsageError(
+                f"{len(found) or 'no'} dead letter{'s' * (len(found) != 1)} of this choice "
+                f"begin{'s' * (len(found) == 1)} with {name}",
+                "copy the id from `lakehouse dead-letters list --all`",
+            )
+        rows[found[0]] = None
+    return list(rows)
+
+
+def _with_state(letters: pa.Table, raw: Path) -> pa.Table:
+    ends: dict[str, dict[str, Any]] = {}
+    if DeltaTable.is_deltatable(str(raw / resolutions.FOLDER)):
+        columns = ["letter_id", "resolution", "because", "resolved_at", "batch_id"]
+        marks = DeltaTable(str(raw / resolutions.FOLDER)).to_pyarrow_table(columns=columns)
+        ends = {mark["letter_id"]: mark for mark in marks.to_pylist()}
+    own = [ends.get(letter_id, {}) for letter_id in letters["letter_id"].to_pylist()]
+    states = [end.get("resolution", "open") for end in own]
+    letters = letters.append_column("state", pa.array(states, pa.string()))
+    for name, column in (("because", "because"), ("resolved_in", "batch_id")):
+        texts = [end.get(column) for end in own]
+        letters = letters.append_column(name, pa.array(texts, pa.string()))
+    times = pa.array([end.get("resolved_at") for end in own], UTC_MICROSECONDS)
+    return letters.append_column("resolved_at", times)
+
+
 def reasons(raw: Path) -> pa.Table:
-    """Number of dead letters by topic and reason code."""
-    path = raw / FOLDER
-    if not DeltaTable.is_deltatable(str(path)):
-        return pa.table({"topic": [], "reason_code": [], "letters": []})
-    rows = DeltaTable(str(path)).to_pyarrow_table(columns=["topic", "reason_code"])
+    """Number of open dead letters by topic and reason code."""
+    rows = find(raw, Choice())
     counted = rows.group_by(["topic", "reason_code"]).aggregate([([], "count_all")])
     counted = counted.rename_columns(["topic", "reason_code", "letters"])
     return counted.take(

@@ -20,7 +20,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipelines.cdc import novelty
+from pipelines.cdc import books, novelty, resolutions
 from pipelines.cdc.capture import CaptureFile, Lines, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
@@ -99,16 +99,19 @@ def land(
 
     Raises:
         UsageError: the folder does not exist or has another layout.
-        LakehouseError: a file cannot be read, the masking key changed, or the disk is full. What
-            was committed before stays, and a repeat continues after it.
+        LakehouseError: a file cannot be read, the masking key changed, the books of the lake do not
+            agree, or the disk is full. What was committed before stays, and a repeat continues
+            after it.
     """
     files = find_captures(folder)
     masker = load_masker(settings)
+    ledger, overview = books.open_ledger(settings.raw, contracts)
     create_raw_tables(settings.raw, contracts)
-    ledger = Ledger(settings.raw)
     report = LandReport()
-    # Read once for all topics: files that were read to their end cost nothing more.
-    finished = ledger.finished()
+    resolutions.complete(settings.raw, ledger, run_id)
+    # Files that were read to their end cost nothing more.
+    names, stamps = (overview[name].to_pylist() for name in ("source_file", "source_stamp"))
+    finished = set(zip(names, stamps, strict=True))
     unread = [file for file in files if (file.name, file.stamp()) not in finished]
     with connect(settings) as connection:
         for topic in dict.fromkeys(file.topic for file in files):
@@ -231,7 +234,16 @@ class _TopicLander:
             "select distinct partition_no from decoded where partition_no is not null"
         ).fetchall()
         versions = {p: self._raw.transaction_version(f"{self._topic}:{p}") for (p,) in partitions}
-        return {p: version for p, version in versions.items() if version is not None}
+        reached = {p: version for p, version in versions.items() if version is not None}
+        unknown = versions.keys() - reached.keys()
+        return reached | self._highest_rows() if unknown and self._raw.count() else reached
+
+    def _highest_rows(self) -> dict[int, int]:
+        """Per partition the highest offset in the raw table, whose log may have been lost."""
+        rows = self._connection.execute(
+            "select _partition, max(_offset) from delta_scan(?) group by all", [str(self._path)]
+        ).fetchall()
+        return dict(rows)
 
     def _partition_rows(self, file: CaptureFile) -> list[dict[str, object]]:
         """One ledger row for each partition that has messages not yet in the ledger."""
@@ -272,7 +284,8 @@ class _TopicLander:
                 number,
                 code,
                 reason,
-                line.removesuffix("\n").encode(),
+                # A letter that is in the lake already may be of a message that is good by now.
+                (line or "").removesuffix("\n").encode(),
             )
             for partition, offset, number, code, reason, line in found
         ]
@@ -300,46 +313,13 @@ class _TopicLander:
         }
         append(
             self._raw,
-            self._new_rows(self._contract, batch_id, landed_at),
+            new_rows(self._connection, self._contract, self._masker, batch_id, landed_at),
             metadata={
                 "run_id": self._run_id,
                 "batch_id": batch_id,
                 "schema_version": self._contract.version,
             },
             transactions=transactions,
-        )
-
-    def _new_rows(
-        self, contract: Table, batch_id: str, landed_at: datetime
-    ) -> pa.RecordBatchReader:
-        schema = raw_schema(contract)
-        constants = {"_batch_id": "?", "_landed_at": "?::timestamptz"}
-        columns = ", ".join(
-            [f'"v_{column.name}"' for column in contract.landed_columns]
-            + [constants.get(name, name) for name in LANDING_COLUMNS.names]
-        )
-        found = self._connection.execute(
-            f"""select {columns} from judged
-                where novelty = '{novelty.NEW}' and disposition in ('{LANDED}', '{TRUNCATE}')""",
-            [batch_id, landed_at],
-        )
-
-        def stored(column: pa.Array, field: pa.Field) -> pa.Array:
-            sealed = field.name == "_extra" and contract.has_pii
-            return self._sealed(column) if sealed else column.cast(field.type)
-
-        batches: Iterator[pa.RecordBatch] = (
-            pa.record_batch([*map(stored, batch.columns, schema)], schema=schema)
-            for batch in found.to_arrow_reader(100_000)
-        )
-        return pa.RecordBatchReader.from_batches(schema, batches)
-
-    def _sealed(self, texts: pa.Array) -> pa.Array:
-        """Unknown fields may hold personal data that no rule covers yet: sealed, as base64 text."""
-        seal = self._masker.seal
-        return pa.array(
-            [t and base64.b64encode(seal(t.encode())).decode() for t in texts.to_pylist()],
-            pa.string(),
         )
 
     def _mark_finished(self, file: CaptureFile, stamp: str, digest: str, messages: int) -> None:
@@ -361,3 +341,42 @@ class _TopicLander:
                 self.report.counts[name] += int(str(row[name]))
         self.report.replayed += messages - consumed
         self.report.reasons.update(letter.reason_code for letter in added)
+
+
+def new_rows(
+    connection: duckdb.DuckDBPyConnection,
+    contract: Table,
+    masker: Masker,
+    batch_id: str,
+    landed_at: datetime,
+) -> pa.RecordBatchReader:
+    """The rows of the view `judged` that are new, as the raw table stores them."""
+    schema = raw_schema(contract)
+    constants = {"_batch_id": "?", "_landed_at": "?::timestamptz"}
+    columns = ", ".join(
+        [f'"v_{column.name}"' for column in contract.landed_columns]
+        + [constants.get(name, name) for name in LANDING_COLUMNS.names]
+    )
+    found = connection.execute(
+        f"""select {columns} from judged
+            where novelty = '{novelty.NEW}' and disposition in ('{LANDED}', '{TRUNCATE}')""",
+        [batch_id, landed_at],
+    )
+
+    def stored(column: pa.Array, field: pa.Field) -> pa.Array:
+        sealed = field.name == "_extra" and contract.has_pii
+        return _sealed(masker, column) if sealed else column.cast(field.type)
+
+    batches: Iterator[pa.RecordBatch] = (
+        pa.record_batch([*map(stored, batch.columns, schema)], schema=schema)
+        for batch in found.to_arrow_reader(100_000)
+    )
+    return pa.RecordBatchReader.from_batches(schema, batches)
+
+
+def _sealed(masker: Masker, texts: pa.Array) -> pa.Array:
+    """Unknown fields may hold personal data that no rule covers yet: sealed, as base64 text."""
+    return pa.array(
+        [t and base64.b64encode(masker.seal(t.encode())).decode() for t in texts.to_pylist()],
+        pa.string(),
+    )

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 
-from pipelines.cdc.decode import DISPOSITIONS
+from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE
 from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create
 
 FOLDER = "_ledger"
@@ -39,6 +39,8 @@ SCHEMA = pa.schema(
         ("committed_at", UTC_MICROSECONDS),
     ]
 )
+
+OVERVIEW = ("topic", LANDED, TRUNCATE, DEAD, "source_file", "source_stamp")
 
 
 @dataclass
@@ -107,19 +109,33 @@ class Ledger:
             progress.add(row)
         return progress
 
-    def finished(self) -> set[tuple[str, str]]:
-        """Names and stamps of all files that were read to their end."""
-        self._table.update_incremental()
-        rows = self._table.to_pyarrow_table(columns=["source_file", "source_stamp"])
-        return set(zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True))
+    def overview(self) -> pa.Table:
+        """Counts of rows and letters by topic, and names and stamps of the files read to their end.
 
-    def commit(self, rows: Sequence[dict[str, object]], metadata: dict[str, str]) -> None:
+        The whole ledger in one reading, which grows with the number of batches.
+        """
+        self._table.update_incremental()
+        return self._table.to_pyarrow_table(columns=list(OVERVIEW))
+
+    def commit(
+        self,
+        rows: Sequence[dict[str, object]],
+        metadata: dict[str, str],
+        *,
+        serial: str | None = None,
+    ) -> None:
         """Append the rows of one batch; the app transactions guard each topic-partition.
+
+        Args:
+            serial: one more app id that may move once only; its version grows by one.
 
         Raises:
             deltalake.exceptions.CommitFailedError: another lander committed the same partition.
         """
         transactions: dict[str, int] = {}
+        if serial is not None:
+            known = self._table.transaction_version(serial)
+            transactions[serial] = 0 if known is None else known + 1
         for row in rows:
             last = row.get("last_offset")
             if isinstance(last, int):

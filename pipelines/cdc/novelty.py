@@ -61,22 +61,28 @@ def judge(
                     and d.offset_no between r.first_offset and r.last_offset) as in_dense,
                 exists (select 1 from sparse_ranges as r where r.partition = d.partition_no
                     and d.offset_no between r.first_offset and r.last_offset) as in_sparse,
-                exists (select 1 from existing as x where x._partition = d.partition_no
-                    and x._offset = d.offset_no) as in_lake,
+                -- By the alphabet a row comes before a letter.
+                (select max(x.disposition) from existing as x where x._partition = d.partition_no
+                    and x._offset = d.offset_no) as in_lake_as,
                 exists (select 1 from existing as x
                     join counted_batches as b on x._batch_id = b.batch_id
                     where x._partition = d.partition_no and x._offset = d.offset_no) as is_counted
             from decoded as d
-        )
-        select * exclude (copy_no, in_dense, in_sparse, in_lake, is_counted),
-            case
+        ), told as (
+            select *, case
                 when partition_no is null or offset_no is null then '{NEW}'
                 when copy_no > 1 or in_dense then '{REPLAYED}'
                 when in_sparse and (is_counted or not ({in_data} or disposition = '{DEAD}'))
                     then '{REPLAYED}'
-                when in_lake then '{ORPHAN}'
+                when in_lake_as is not null then '{ORPHAN}'
                 else '{NEW}' end as novelty
-        from placed
+            from placed
+        )
+        -- What was written stands, though another contract would judge otherwise by now.
+        select * exclude (copy_no, in_dense, in_sparse, in_lake_as, is_counted)
+            replace (case when novelty = '{ORPHAN}' then in_lake_as else disposition end
+                as disposition)
+        from told
         """
     )
     connection.execute("create temp view judged as select * from judged_rows")
@@ -142,7 +148,8 @@ def _find_existing(
         and (select max(offset_no) from decoded)"""
     connection.execute(
         f"""create or replace temp table existing as
-        select partition as _partition, "offset" as _offset, batch_id as _batch_id, false as is_row
+        select partition as _partition, "offset" as _offset, batch_id as _batch_id, false as is_row,
+            '{DEAD}' as disposition
         from delta_scan(?)
         where topic in (select distinct topic_name from decoded) and {within}""",
         [str(letters)],
@@ -150,6 +157,8 @@ def _find_existing(
     if raw_table is not None:
         connection.execute(
             f"""insert into existing
-            select _partition, _offset, _batch_id, true from delta_scan(?) where {within}""",
+            select _partition, _offset, _batch_id, true,
+                case when _op = 't' then '{TRUNCATE}' else '{LANDED}' end
+            from delta_scan(?) where {within}""",
             [str(raw_table)],
         )

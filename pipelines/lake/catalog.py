@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 from deltalake import DeltaTable
 
-from pipelines.cdc import dead_letters, ledger
+from pipelines.cdc import dead_letters, ledger, resolutions
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
@@ -19,6 +19,7 @@ from pipelines.lake.publish import read_manifest
 from pipelines.settings import Settings
 
 _WORK_SCHEMAS = ("staging", "intermediate", "state")
+_BOOKS = (ledger.FOLDER, dead_letters.FOLDER, resolutions.FOLDER)
 _MENTIONS_WORK = re.compile(rf"\b({'|'.join(_WORK_SCHEMAS)})\s*\.", re.IGNORECASE)
 
 
@@ -85,7 +86,7 @@ def _create_raw_views(
 ) -> None:
     connection.execute("create schema raw")
     paths = {table.sql_name: raw / table.topic for table in contracts.tables}
-    paths |= {name: raw / name for name in (ledger.FOLDER, dead_letters.FOLDER)}
+    paths |= {name: raw / name for name in _BOOKS}
     for name, path in paths.items():
         if DeltaTable.is_deltatable(str(path)):
             _view(connection, "raw", name, path, None)

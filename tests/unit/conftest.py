@@ -7,6 +7,7 @@ import duckdb
 import pytest
 
 from pipelines.cdc import land as landing
+from pipelines.cdc import replay
 from pipelines.contract import Contracts
 from pipelines.lake.duck import load_delta
 from pipelines.settings import Settings
@@ -28,7 +29,8 @@ def one_database() -> Iterator[None]:
             return connection
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(landing, "connect", cursor)
+            for module in (landing, replay):
+                patch.setattr(module, "connect", cursor)
             yield
 
 

@@ -15,9 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
+from pipelines.cdc.dead_letters import Choice, find
 from pipelines.cdc.decode import DISPOSITIONS
 from pipelines.cdc.land import LandReport, land
 from pipelines.cdc.masking import Masker, load_masker
+from pipelines.cdc.replay import ReplayReport, drop, replay
 from pipelines.contract import Column, Contracts, Table
 from pipelines.lake.ids import new_id
 from pipelines.settings import Settings
@@ -232,10 +234,33 @@ class Lake:
         """Ids of the batches in the ledger."""
         return {row["batch_id"] for row in ledger or self.ledger() if row["batch_id"]}
 
+    def resolutions(self) -> list[Row]:
+        """All marks of resolved letters."""
+        path = self.raw / "_dead_letter_resolutions"
+        return self.unpartitioned(path.name) if path.exists() else []
+
+    def replay(self, repaired: bytes | None = None, **choice: Any) -> ReplayReport:
+        """Replay dead letters under the lake's contracts."""
+        return replay(self.settings, self.contracts, Choice(**choice), new_id(), repaired)
+
+    def drop(self, **choice: Any) -> int:
+        """Drop dead letters."""
+        return drop(self.settings, Choice(**choice), "not needed", new_id())
+
+    def open_letters(self) -> list[Row]:
+        """The letters that are neither replayed nor dropped."""
+        return list(find(self.raw, Choice()).to_pylist())
+
     def assert_reconciled(self) -> None:
-        """The ledger tells every row and letter: all of their batches, and as many as there are."""
+        """The ledger tells every row and letter: all of their batches, and as many as there are.
+
+        Replayed letters count as what their messages are now.
+        """
         ledger = self.ledger()
         letters = Counter(letter["topic"] for letter in self.letters())
+        resolved = self.resolutions()
+        assert len({mark["letter_id"] for mark in resolved}) == len(resolved)
+        letters.subtract(x["topic"] for x in resolved if x["resolution"] == "replayed")
         for topic in {row["topic"] for row in ledger} | set(letters):
             counts = self.counts(topic, ledger)
             assert counts["consumed"] == sum(counts[name] for name in DISPOSITIONS), topic
