@@ -1,4 +1,4 @@
-"""Decoding in bulk: lines of a topic become typed rows, each with exactly one disposition.
+"""Decoding in bulk: messages of a topic become typed rows, each with exactly one disposition.
 
 One SQL statement does it, generated from the contract: DuckDB parses the JSON as text, and each
 value is typed under a check that refuses whatever a cast would silently round, cut or null.
@@ -7,6 +7,7 @@ value is typed under a check that refuses whatever a cast would silently round, 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import duckdb
 import pyarrow as pa
@@ -69,23 +70,61 @@ class Decoder:
     ) -> None:
         self._connection = connection
         masker.install(connection)
-        if table is not None:
-            self._sql = _table_sql(table)
-        elif control is not None:
-            self._sql = _contractless_sql(topic, control, None)
-        else:
-            self._sql = _contractless_sql(topic, DEAD, "unknown_topic")
+        self._topic = topic
+        self._table = table
+        self._control = control
+        self._lines_sql = self._sql(_envelope_sql(topic))
 
     def decode(self, text: pa.Array, numbers: pa.Array) -> None:
         """Replace `decoded` by the rows of these lines."""
-        table = pa.table({"line_number": numbers, "line": text})
-        # In small pieces DuckDB's threads share the work; one large piece takes 2.5 times as long.
-        pieces = pa.Table.from_batches(table.to_batches(_ROWS_A_PIECE), table.schema)
-        self._connection.register("lines", pieces)
+        lines = pa.table({"line_number": numbers, "line": text})
+        self._replace_decoded("lines", lines, self._lines_sql)
+
+    def decode_messages(self, messages: pa.Table, line_of: Callable[[int, int], str]) -> None:
+        """Replace `decoded` by the rows of messages whose envelope is already taken apart.
+
+        Args:
+            messages: columns `partition`, `offset`, `key` and `payload` (bytes). The offset stands
+                for the line number.
+            line_of: the message at a partition and offset as a line; asked for dead letters only.
+        """
+        self._replace_decoded("messages", messages, self._sql(_MESSAGES_SQL))
+        dead = self._connection.execute(
+            f"select partition_no, offset_no from decoded where disposition = {_text(DEAD)}"
+        ).fetchall()
+        if not dead:
+            return
+        written = pa.table(
+            {
+                "partition": pa.array([partition for partition, _ in dead], pa.int32()),
+                "offset": pa.array([offset for _, offset in dead], pa.int64()),
+                "line": pa.array([line_of(*place) for place in dead], pa.large_string()),
+            }
+        )
+        self._connection.register("written", written)
         try:
-            self._connection.execute(f"create or replace temp table decoded as {self._sql}")
+            self._connection.execute(
+                """update decoded set line = w.line from written as w
+                where partition_no = w."partition" and offset_no = w."offset" """
+            )
         finally:
-            self._connection.unregister("lines")
+            self._connection.unregister("written")
+
+    def _sql(self, envelope: str) -> str:
+        if self._table is not None:
+            return _table_sql(self._table, envelope)
+        if self._control is not None:
+            return _contractless_sql(self._topic, self._control, None, envelope)
+        return _contractless_sql(self._topic, DEAD, "unknown_topic", envelope)
+
+    def _replace_decoded(self, name: str, given: pa.Table, sql: str) -> None:
+        # In small pieces DuckDB's threads share the work; one large piece takes 2.5 times as long.
+        pieces = pa.Table.from_batches(given.to_batches(_ROWS_A_PIECE), given.schema)
+        self._connection.register(name, pieces)
+        try:
+            self._connection.execute(f"create or replace temp table decoded as {sql}")
+        finally:
+            self._connection.unregister(name)
 
 
 def _struct(fields: dict[str, object]) -> str:
@@ -130,10 +169,23 @@ def _envelope_sql(topic: str) -> str:
     )"""
 
 
-def _contractless_sql(topic: str, disposition: str, reason_code: str | None) -> str:
+# The same CTE where Kafka has taken the message apart; a line is written for dead letters only.
+_MESSAGES_SQL = """
+    message as (
+        select
+            "offset" as line_number, null::varchar as line, try(decode(key)) as key_text,
+            "partition" as partition_no, "offset" as offset_no,
+            try(decode(m.payload)) as payload, m.payload is null as is_tombstone,
+            case when m.payload is not null and try(decode(m.payload)) is null
+                then 'invalid_utf8' end as envelope_problem
+        from messages as m
+    )"""
+
+
+def _contractless_sql(topic: str, disposition: str, reason_code: str | None, envelope: str) -> str:
     reason = "null" if reason_code is None else _text(reason_code)
     return f"""
-    with {_envelope_sql(topic)}
+    with {envelope}
     select
         line_number, {_text(topic)} as topic_name, partition_no, offset_no,
         case when envelope_problem is not null then {_text(DEAD)} else {_text(disposition)}
@@ -144,7 +196,7 @@ def _contractless_sql(topic: str, disposition: str, reason_code: str | None) -> 
     from message"""
 
 
-def _table_sql(table: Table) -> str:
+def _table_sql(table: Table, envelope: str) -> str:
     columns = {column.name: "VARCHAR" for column in table.landed_columns}
     body: dict[str, object] = {
         "op": "VARCHAR",
@@ -157,7 +209,7 @@ def _table_sql(table: Table) -> str:
     typed = ",\n            ".join(_typed(column) for column in table.landed_columns)
     names = ", ".join(_quoted(f"v_{column.name}") for column in table.landed_columns)
     return f"""
-    with {_envelope_sql(table.topic)},
+    with {envelope},
     parsed as (
         select *, try(json_transform(payload, {payload})) as p from message
     ), unwrapped as (
