@@ -107,8 +107,7 @@ def land(
             was committed before stays, and a repeat continues after it.
     """
     files = find_captures(folder)
-    with connect(settings) as connection:
-        landing = Landing(contracts, settings, run_id, connection)
+    with opened(contracts, settings, run_id) as landing:
         # Read once for all topics: files that were read to their end cost nothing more.
         finished = landing.ledger.finished()
         unread = [file for file in files if (file.name, file.stamp()) not in finished]
@@ -173,6 +172,17 @@ class Landing:
             )  # fmt: skip
             self.report.topics[topic] = self._landers[topic].report
         return self._landers[topic]
+
+
+@contextmanager
+def opened(contracts: Contracts, settings: Settings, run_id: str) -> Iterator[Landing]:
+    """Begin a landing.
+
+    Raises:
+        LakehouseError: the masking key changed, or a contract gave a landed column another type.
+    """
+    with connect(settings) as connection:
+        yield Landing(contracts, settings, run_id, connection)
 
 
 @contextmanager
