@@ -95,7 +95,7 @@ def land_kafka(
         names = {topic: stream_name(cluster.cluster_id, ids.get(topic, "")) for topic in topics}
         with opened(contracts, settings, run_id) as landing:
             for topic, name in names.items():
-                check_identity(topic, name, landing.ledger.progress(topic))
+                check_identity(topic, name, landing.ledger.progress(topic).sources)
             reader = _Reader(source, cluster, landing, names, settings, on_topic)
             reader.run(topics)
             return landing.report
@@ -229,14 +229,15 @@ class _Reader:
         lasting = {
             Code._AUTO_OFFSET_RESET, Code.TOPIC_AUTHORIZATION_FAILED, Code._UNKNOWN_TOPIC,
             Code.GROUP_AUTHORIZATION_FAILED, Code.UNKNOWN_TOPIC_OR_PART, Code._UNKNOWN_PARTITION,
+            Code.INVALID_SESSION_TIMEOUT, Code.INCONSISTENT_GROUP_PROTOCOL, Code.INVALID_GROUP_ID,
         }  # fmt: skip
         if error.code() in lasting or error.fatal():
             raise LakehouseError(
                 f"Kafka refuses to be read: {error.str()}",
-                "check that the topic exists and that the user may read topic and group, then "
-                "land again: it continues after what has landed",
+                "check that the topic exists, that the user may read topic and group, and what "
+                "--kafka-config says of the group; then land again: it continues where it ended",
             )
-        log.warning("kafka", error=error.str())
+        self._cluster.note(error)
 
     def _take_over_marks(self) -> None:
         """Without a message between, the end of a partition is reached at once."""
@@ -308,6 +309,10 @@ class _Reader:
 
     def _land(self, batch: Batch) -> list[_Landed]:
         found = []
+        # Now, since a topic may be made anew while it is read.
+        for topic, topic_id in self._cluster.topic_ids(batch.messages).items():
+            name = stream_name(self._cluster.cluster_id, topic_id)
+            check_identity(topic, name, [self._names[topic]])
         for topic, messages in sorted(batch.messages.items()):
             self._on_topic(topic)
             began = time.monotonic()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pipelines.cdc.decode import control_kind
-from pipelines.cdc.ledger import Progress
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError, UsageError
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError
+    from confluent_kafka.admin import AdminClient
 
 log = structlog.get_logger()
 
@@ -104,6 +104,7 @@ class Cluster:
         self._bootstrap = bootstrap
         self._seconds = answer_seconds
         self._last_error = ""
+        self._admin: AdminClient | None = None
         quiet = logging.getLogger("lakehouse.kafka")
         quiet.addHandler(logging.NullHandler())
         quiet.propagate = False
@@ -114,7 +115,7 @@ class Cluster:
             # It repeats itself while a broker is away; what matters comes as an error.
             "log_level": 0,
             "logger": quiet,
-            "error_cb": self._note_error,
+            "error_cb": self.note,
         }
         wanted = {
             "fetch.wait.max.ms": "100",
@@ -133,7 +134,8 @@ class Cluster:
         except self._kafka.KafkaException as error:
             raise _refused_property(str(error)) from None
 
-    def _note_error(self, error: KafkaError) -> None:
+    def note(self, error: KafkaError) -> None:
+        """Log an error from which the client recovers by itself, once while it repeats."""
         told = error.str()
         # An address that is tried again and again fails with the same words.
         if told != self._last_error and "brokers are down" not in told:
@@ -190,8 +192,11 @@ class Cluster:
         from confluent_kafka import TopicCollection
         from confluent_kafka.admin import AdminClient
 
-        client = AdminClient(dict(self._common))
-        asked = client.describe_topics(TopicCollection(list(topics)), request_timeout=self._seconds)
+        if self._admin is None:
+            self._admin = AdminClient(dict(self._common))
+        asked = self._admin.describe_topics(
+            TopicCollection(list(topics)), request_timeout=self._seconds
+        )
         found: dict[str, str] = {}
         for topic, answer in asked.items():
             try:
@@ -246,14 +251,18 @@ def stream_name(cluster_id: str, topic_id: str) -> str:
     return f"kafka:{cluster_id}:{topic_id}"
 
 
-def check_identity(topic: str, name: str, progress: Progress) -> None:
-    """Hold the topic to be the one that the ledger knows: equal names do not make equal offsets.
+def check_identity(topic: str, name: str, sources: Iterable[str]) -> None:
+    """See that a topic is the one that was read before: an equal name does not mean equal offsets.
+
+    Args:
+        name: the stream's name now.
+        sources: the names of all streams and files that the topic was landed from.
 
     Raises:
         LakehouseError: the topic was deleted and made anew, or is that of another cluster.
     """
     cluster, topic_id = name.split(":")[1:]
-    for source in sorted(progress.sources):
+    for source in sorted(sources):
         if not source.startswith("kafka:"):
             continue
         known_cluster, known_id = source.split(":")[1:]

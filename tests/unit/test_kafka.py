@@ -28,7 +28,6 @@ from pipelines.cdc.kafka_cluster import (
 )
 from pipelines.cdc.kafka_messages import Batch
 from pipelines.cdc.land import _TopicLander
-from pipelines.cdc.ledger import Progress
 from pipelines.cdc.metrics import Metrics, save_stream, served, streams
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError, UsageError
@@ -255,9 +254,22 @@ def test_a_topic_made_anew_under_its_name_is_refused_though_it_is_longer(
 
 
 def test_a_topic_whose_id_is_unknown_now_or_before_is_no_other_topic() -> None:
-    progress = Progress(sources={stream_name("c", ""), "shop.public.thing/a.jsonl"})
-    check_identity(TOPIC, stream_name("c", "one"), progress)
-    check_identity(TOPIC, stream_name("", ""), progress)
+    sources = [stream_name("c", ""), f"{TOPIC}/a.jsonl"]
+    check_identity(TOPIC, stream_name("c", "one"), sources)
+    check_identity(TOPIC, stream_name("", ""), [stream_name("c", "one")])
+
+
+def test_a_topic_made_anew_while_it_is_read_does_not_land(
+    lake: Lake, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.send(*things(0, 9))
+    told = iter(("one", "one", "two"))
+    monkeypatch.setattr(
+        Cluster, "topic_ids", lambda self, topics: dict.fromkeys(topics, next(told))
+    )
+    with pytest.raises(LakehouseError, match="its id was one and is two"):
+        land_from(broker, lake, batch_rows=5)
+    assert lake.offsets() == [0, 1, 2, 3, 4]
 
 
 def test_messages_that_expired_unread_are_refused_unless_accepted() -> None:
