@@ -478,18 +478,15 @@ def test_a_batch_forgets_partitions_that_went_away() -> None:
         def partition(self) -> int:
             return self._partition
 
-        def key(self) -> bytes:
-            return b"key"
-
         def __len__(self) -> int:
             return 7
 
     batch = Batch()
     batch.add([Message(0), Message(1), Message(1)])  # type: ignore[list-item]
     batch.reached = {(TOPIC, 0): 1, (TOPIC, 1): 2}
-    assert (batch.rows, batch.bytes) == (3, 30)
+    assert (batch.rows, batch.bytes) == (3, 21)
     assert batch.drop({(TOPIC, 1)}) == 2
-    assert (batch.rows, batch.bytes, batch.places) == (1, 10, {(TOPIC, 0)})
+    assert (batch.rows, batch.bytes, batch.places) == (1, 7, {(TOPIC, 0)})
     assert batch.reached == {(TOPIC, 0): 1}
     assert batch.began is not None
     assert batch.drop({(TOPIC, 0)}) == 1
