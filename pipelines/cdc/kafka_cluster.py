@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ _RESERVED = {
     "group.protocol": "",
 }
 _SHOWN_TOPICS = 20
+_QUIET_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Cluster:
         self._bootstrap = bootstrap
         self._seconds = answer_seconds
         self._last_error = ""
+        self._quiet_until: dict[str, float] = {}
         self._admin: AdminClient | None = None
         quiet = logging.getLogger("lakehouse.kafka")
         quiet.addHandler(logging.NullHandler())
@@ -135,11 +138,14 @@ class Cluster:
             raise _refused_property(str(error)) from None
 
     def note(self, error: KafkaError) -> None:
-        """Log an error from which the client recovers by itself, once while it repeats."""
-        told = error.str()
-        # An address that is tried again and again fails with the same words.
-        if told != self._last_error and "brokers are down" not in told:
-            self._last_error = told
+        """Log an error from which the client recovers by itself; rarely while it repeats."""
+        # An address that is tried again and again fails with the same words, but for the time.
+        told = error.str().split(" (after ")[0]
+        if "brokers are down" in told:
+            return
+        self._last_error = told
+        if time.monotonic() >= self._quiet_until.get(told, 0.0):
+            self._quiet_until[told] = time.monotonic() + _QUIET_SECONDS
             log.warning("kafka", error=told)
 
     def unreachable(self, what: str) -> LakehouseError:

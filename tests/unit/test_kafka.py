@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+import confluent_kafka
 import pytest
+from confluent_kafka import TopicPartition
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
@@ -27,7 +29,7 @@ from pipelines.cdc.kafka_cluster import (
     stream_name,
 )
 from pipelines.cdc.kafka_messages import Batch
-from pipelines.cdc.land import _TopicLander
+from pipelines.cdc.land import LandReport, _TopicLander
 from pipelines.cdc.metrics import Metrics, save_stream, served, streams
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError, UsageError
@@ -194,7 +196,7 @@ def test_small_batches_land_the_same(lake: Lake, broker: Broker) -> None:
 
 def test_a_batch_closes_by_bytes(lake: Lake, broker: Broker) -> None:
     broker.send(*things(0, 5))
-    assert land_from(broker, lake, batch_bytes=1).batches > 1
+    assert land_from(broker, lake, batch_bytes=1, batch_seconds=1000.0).batches > 1
     assert lake.offsets() == list(range(6))
 
 
@@ -330,6 +332,34 @@ def test_properties_are_read_and_never_quoted(tmp_path: Path, lake: Lake, broker
     assert "s3cret" not in repr(KafkaSource("b", properties={"sasl.password": "s3cret"}))
 
 
+def test_what_exactly_once_rests_on_is_asked_of_the_client(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[dict[str, Any]] = []
+    monkeypatch.setattr(confluent_kafka, "Consumer", asked.append)
+    Cluster("b", "g", {"client.id": "mine"}, 1.0)
+    wanted = {
+        "bootstrap.servers": "b",
+        "group.id": "g",
+        "client.id": "mine",
+        "isolation.level": "read_committed",
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+    }
+    assert wanted.items() <= asked[0].items()
+
+
+def test_repeated_errors_of_the_client_are_logged_once(broker: Broker) -> None:
+    cluster = Cluster(broker.bootstrap, "g", {}, 1.0)
+    with capture_logs() as logs:
+        for milliseconds in range(3):
+            told = f"Connect failed (after {milliseconds}ms in state CONNECT)"
+            cluster.note(confluent_kafka.KafkaError(-195, told))
+    cluster.consumer.close()
+    assert [entry["error"] for entry in logs] == ["Connect failed"]
+
+
 def test_without_its_package_kafka_says_what_to_install(
     lake: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,16 +375,18 @@ def test_without_its_package_kafka_says_what_to_install(
 def test_following_lands_by_rows_and_by_seconds_until_it_is_stopped(
     lake: Lake, broker: Broker
 ) -> None:
-    broker.send(*things(0, 3))
+    broker.send(*things(0, 1))
+    land_from(broker, lake)
+    broker.send(*things(2, 5))
     with Follower(broker, lake, batch_rows=4, batch_seconds=0.3) as follower:
         follower.wait_for(lambda: follower.value("consumed_total") == 4)
-        broker.send(*things(4, 5))
+        broker.send(*things(6, 7))
         follower.wait_for(lambda: follower.value("consumed_total") == 6)
         follower.wait_for(lambda: follower.value("lag_messages") == 0)
         report = follower.stop()
     assert (report.landed, report.batches, report.replayed) == (6, 2, 0)
-    assert lake.offsets() == list(range(6))
-    assert broker.committed(TOPIC, 0, "lakehouse") == 6
+    assert lake.offsets() == list(range(8))
+    assert broker.committed(TOPIC, 0, "lakehouse") == 8
     lake.assert_reconciled()
 
 
@@ -381,8 +413,6 @@ def test_a_revoked_partition_takes_its_unlanded_messages_along(
     lake: Lake, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broker.send(*things(0, 2), *things(0, 2, partition=1))
-    from confluent_kafka import TopicPartition
-
     genuine = kafka_landing._Reader._settle
     revoked: list[int] = []
 
@@ -433,6 +463,27 @@ def test_a_partition_is_given_away_after_its_last_commit(
     assert lake.offsets() == [0, 1]
     land_from(broker, lake)
     assert lake.offsets() == [0, 1, 2, 3]
+    lake.assert_reconciled()
+
+
+def test_a_member_that_lost_its_partitions_unawares_doubles_nothing(
+    lake: Lake, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.send(*MIXED)
+    genuine = kafka_landing._Reader._start_landing
+    others: list[LandReport] = []
+
+    def start(self: Any) -> None:
+        if not others:
+            others.append(LandReport())
+            others.append(land_from(broker, lake))
+        genuine(self)
+
+    monkeypatch.setattr(kafka_landing._Reader, "_start_landing", start)
+    report = land_from(broker, lake)
+    assert (report.landed, report.dead, report.replayed) == (0, 0, len(MIXED))
+    assert (others[1].landed, others[1].dead) == (10, 4)
+    assert lake.counts() == MIXED_COUNTS
     lake.assert_reconciled()
 
 
