@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import duckdb
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from pipelines import chain, doctor, logs, status
@@ -458,8 +459,10 @@ def main() -> None:
     except LakehouseError as error:
         if debug:
             raise
-        err.print(f"[bold red]error:[/] {error.cause}", highlight=False, soft_wrap=True)
-        err.print(f"[bold]remedy:[/] {error.remedy}", highlight=False, soft_wrap=True)
+        # What stands in brackets, as in package[extra], is no markup.
+        cause, remedy = escape(error.cause), escape(error.remedy)
+        err.print(f"[bold red]error:[/] {cause}", highlight=False, soft_wrap=True)
+        err.print(f"[bold]remedy:[/] {remedy}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 

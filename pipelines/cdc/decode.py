@@ -49,7 +49,7 @@ def control_kind(topic: str, servers: set[str]) -> str | None:
 
 
 class Decoder:
-    """Turns lines of one topic into a DuckDB temporary table `decoded`.
+    """Turns messages of one topic into a DuckDB temporary table `decoded`.
 
     Its columns: `line_number, topic_name, partition_no, offset_no, disposition, reason_code,
     reason, line` (the text of dead letters only), then those of the landing, and `v_<name>` for

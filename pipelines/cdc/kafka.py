@@ -26,7 +26,7 @@ from pipelines.cdc.kafka_cluster import (
     stream_name,
 )
 from pipelines.cdc.kafka_messages import Batch, Block, Message, place_of
-from pipelines.cdc.land import Landing, LandReport, opened
+from pipelines.cdc.land import Landing, LandReport, TopicReport, opened
 from pipelines.cdc.metrics import Metrics, save_stream
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError
@@ -96,6 +96,7 @@ def land_kafka(
         with opened(contracts, settings, run_id) as landing:
             for topic, name in names.items():
                 check_identity(topic, name, landing.ledger.progress(topic).sources)
+                landing.report.topics[topic] = TopicReport(topic)
             reader = _Reader(source, cluster, landing, names, settings, on_topic)
             reader.run(topics)
             return landing.report
@@ -317,9 +318,8 @@ class _Reader:
             self._on_topic(topic)
             began = time.monotonic()
             block = Block(messages)
-            former = self._landing.report.topics.get(topic)
-            counts = Counter(former.counts) if former else Counter()
-            replayed = former.replayed if former else 0
+            former = self._landing.report.topics[topic]
+            counts, replayed = Counter(former.counts), former.replayed
             self._landing.land_messages(topic, self._names[topic], block)
             report = self._landing.report.topics[topic]
             found.append(

@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from confluent_kafka import TopicPartition
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from pipelines import chain, cli
+from pipelines import chain, cli, logs
 from pipelines.cdc import kafka as kafka_landing
 from pipelines.cdc.kafka import KafkaSource
 from pipelines.cdc.kafka_cluster import (
@@ -150,6 +152,7 @@ def test_landing_again_reads_on_where_the_tables_end(lake: Lake, broker: Broker)
     land_from(broker, lake)
     again = land_from(broker, lake)
     assert (again.landed, again.replayed, again.batches) == (0, 0, 0)
+    assert list(again.topics) == [TOPIC]
     broker.send(*things(11, 12), *things(4, 5, partition=2), thing(0, partition=3))
     more = land_from(broker, lake)
     assert (more.landed, more.replayed, more.batches) == (5, 0, 1)
@@ -352,21 +355,28 @@ def test_what_exactly_once_rests_on_is_asked_of_the_client(
 
 def test_repeated_errors_of_the_client_are_logged_once(broker: Broker) -> None:
     cluster = Cluster(broker.bootstrap, "g", {}, 1.0)
-    with capture_logs() as logs:
+    with capture_logs() as logged:
         for milliseconds in range(3):
             told = f"Connect failed (after {milliseconds}ms in state CONNECT)"
             cluster.note(confluent_kafka.KafkaError(-195, told))
     cluster.consumer.close()
-    assert [entry["error"] for entry in logs] == ["Connect failed"]
+    assert [entry["error"] for entry in logged] == ["Connect failed"]
 
 
 def test_without_its_package_kafka_says_what_to_install(
-    lake: Lake, monkeypatch: pytest.MonkeyPatch
+    command: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "confluent_kafka", None)
-    with pytest.raises(LakehouseError) as failed:
-        kafka_landing.land_kafka(KafkaSource("b"), lake.contracts, lake.settings, new_id())
-    assert "lakehouse-platform[kafka]" in failed.value.remedy
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    monkeypatch.setattr(sys, "argv", ["lakehouse", "land", "--kafka", "b:1"])
+    monkeypatch.setattr(logs, "configure", lambda arguments: None)
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert "pip install 'lakehouse-platform[kafka]'" in capsys.readouterr().err
+
+
+def test_the_command_line_starts_without_the_package_for_kafka() -> None:
+    code = "import sys; sys.modules['confluent_kafka'] = None; import pipelines.cli"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 # Following
@@ -388,6 +398,17 @@ def test_following_lands_by_rows_and_by_seconds_until_it_is_stopped(
     assert lake.offsets() == list(range(8))
     assert broker.committed(TOPIC, 0, "lakehouse") == 8
     lake.assert_reconciled()
+
+
+def test_a_follower_refuses_a_topic_that_ends_before_what_has_landed(
+    lake: Lake, broker: Broker
+) -> None:
+    lake.deliver(*things(0, 9))
+    broker.send(*things(0, 4))
+    follower = Follower(broker, lake)
+    with pytest.raises(LakehouseError, match="ends before offset 5"), follower:
+        follower.wait_for(lambda: False)
+    assert lake.offsets() == list(range(10))
 
 
 def test_what_a_follower_has_not_landed_goes_to_the_next_member_of_its_group(
