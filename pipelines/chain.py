@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import structlog
 
+from pipelines.cdc.kafka import KafkaSource, land_kafka
 from pipelines.cdc.land import LandReport, land
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError
@@ -40,7 +41,7 @@ class RunReport:
 
 def run(
     settings: Settings,
-    source: Path | None = None,
+    source: Path | KafkaSource | None = None,
     *,
     command: str = "lakehouse run",
     on_progress: Callable[[Step, str], None] = lambda step, detail: None,
@@ -48,7 +49,7 @@ def run(
     """Land what is new, build what follows from it, publish it if all its tests pass.
 
     Args:
-        source: folder of capture files; None means the lake's inbox, which may be empty.
+        source: folder of capture files, or Kafka; None means the lake's inbox, which may be empty.
 
     Raises:
         Busy: another run holds this lake.
@@ -88,22 +89,23 @@ def run(
 
 def land_new(
     settings: Settings,
-    source: Path | None,
+    source: Path | KafkaSource | None,
     run_id: str,
     on_progress: Callable[[Step, str], None] = lambda step, detail: None,
 ) -> LandReport:
-    """Land from a capture folder; without one, from the inbox, where no file is no news."""
+    """Land from Kafka or a capture folder; else from the inbox, where no file is no news."""
+    contracts = load_contracts(settings.project_dir)
+
+    def on_topic(topic: str) -> None:
+        on_progress("land", topic)
+
+    if isinstance(source, KafkaSource):
+        return land_kafka(source, contracts, settings, run_id, on_topic)
     folder = source
     if folder is None:
         folder = settings.inbox
         folder.mkdir(parents=True, exist_ok=True)
-    return land(
-        folder,
-        load_contracts(settings.project_dir),
-        settings,
-        run_id,
-        on_topic=lambda topic: on_progress("land", topic),
-    )
+    return land(folder, contracts, settings, run_id, on_topic)
 
 
 def publish_built(

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import csv
+import signal
 import sys
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 
 import duckdb
 import typer
+from rich.markup import escape
 from rich.table import Table as RichTable
 
 from pipelines import chain, doctor, letters_cli, logs, status
 from pipelines.cdc.decode import DISPOSITIONS
+from pipelines.cdc.kafka import GROUP, KafkaSource
+from pipelines.cdc.kafka_cluster import read_properties
 from pipelines.cdc.land import LandReport
+from pipelines.cdc.metrics import served
 from pipelines.contract import load_contracts
 from pipelines.demo import summary
 from pipelines.demo.shop import capture
@@ -47,6 +55,23 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if there are dead letters.")]
 Source = Annotated[
     Path | None, typer.Option("--from", help="Folder of capture files: <topic>/*.jsonl[.gz|.zst].")
+]
+Kafka = Annotated[
+    str | None, typer.Option("--kafka", metavar="BOOTSTRAP", help="Land from Kafka: host:port,…")
+]
+Topics = Annotated[
+    str | None,
+    typer.Option(metavar="RE", help="Whole topic names; default those of the contracts' servers."),
+]
+KafkaConfig = Annotated[
+    Path | None,
+    typer.Option(
+        envvar="LAKEHOUSE_KAFKA_CONFIG",
+        help="File of librdkafka properties, one name=value a line.",
+    ),
+]
+AcceptGap = Annotated[
+    bool, typer.Option("--accept-gap", help="Go on behind messages that expired in Kafka unread.")
 ]
 
 
@@ -117,27 +142,76 @@ def shop_capture(
 
 @app.command()
 def land(
-    context: typer.Context, source: Source = None, as_json: Json = False, strict: Strict = False
+    context: typer.Context,
+    source: Source = None,
+    kafka: Kafka = None,
+    topics: Topics = None,
+    kafka_config: KafkaConfig = None,
+    accept_gap: AcceptGap = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow/--until-now", help="Go on until SIGTERM, or land what is there."),
+    ] = False,
+    group: Annotated[str, typer.Option(help="Consumer group of those who follow.")] = GROUP,
+    batch_rows: Annotated[
+        int, typer.Option(min=1, help="Messages of a batch.")
+    ] = KafkaSource.batch_rows,
+    batch_bytes: Annotated[
+        int, typer.Option(min=1, help="Bytes of a batch.")
+    ] = KafkaSource.batch_bytes,
+    batch_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds until a batch lands, full or not.")
+    ] = KafkaSource.batch_seconds,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus there.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address of --metrics-port.")] = "127.0.0.1",
+    as_json: Json = False,
+    strict: Strict = False,
 ) -> None:
-    """Land what is new of a capture folder into the raw tables."""
+    """Land what is new of a capture folder, or of Kafka, into the raw tables."""
     settings: Settings = context.obj
+    stream = _kafka_source(settings, source, kafka, topics, kafka_config, accept_gap)
+    if stream is None and (follow or metrics_port is not None):
+        option = "--follow" if follow else "--metrics-port"
+        raise UsageError(f"{option} is for Kafka", "add --kafka BOOTSTRAP, or leave it out")
     if source is not None and not any(source.glob("*/*.jsonl*")) and source.is_dir():
         raise UsageError(
             f"{source} holds no capture file",
             "put files at <topic>/*.jsonl[.gz|.zst]; `lakehouse shop capture --to DIR` makes some",
         )
-    with err.status("Landing …"), clear_about_disk(settings.home):
-        report = chain.land_new(settings, source, new_id())
+    with ExitStack() as stack:
+        if stream is not None:
+            stream = replace(
+                stream, follow=follow, group=group, batch_rows=batch_rows, batch_bytes=batch_bytes,
+                batch_seconds=batch_seconds,
+            )  # fmt: skip
+            if follow:
+                stack.enter_context(_set_by_signals(stream.stop))
+            if metrics_port is not None:
+                stack.enter_context(served(stream.metrics, metrics_host, metrics_port))
+        stack.enter_context(err.status("Following …" if follow else "Landing …"))
+        stack.enter_context(clear_about_disk(settings.home))
+        report = chain.land_new(settings, stream or source, new_id())
     _print_landing(report, as_json)
     _judge_dead_letters(report, strict)
 
 
 @app.command()
 def run(
-    context: typer.Context, source: Source = None, as_json: Json = False, strict: Strict = False
+    context: typer.Context,
+    source: Source = None,
+    kafka: Kafka = None,
+    topics: Topics = None,
+    kafka_config: KafkaConfig = None,
+    accept_gap: AcceptGap = False,
+    as_json: Json = False,
+    strict: Strict = False,
 ) -> None:
     """Run the whole chain once: land, build, publish."""
-    report = _run(context.obj, source, "lakehouse run")
+    settings: Settings = context.obj
+    stream = _kafka_source(settings, source, kafka, topics, kafka_config, accept_gap)
+    report = _run(settings, stream or source, "lakehouse run")
     if as_json:
         print_json(
             {
@@ -220,7 +294,48 @@ def _clients(text: str) -> int | None:
     return int(text)
 
 
-def _run(settings: Settings, source: Path | None, command: str) -> chain.RunReport:
+def _kafka_source(
+    settings: Settings,
+    folder: Path | None,
+    bootstrap: str | None,
+    topics: str | None,
+    config: Path | None,
+    accept_gap: bool,
+) -> KafkaSource | None:
+    if bootstrap is None:
+        for name, given in (("--topics", topics is not None), ("--accept-gap", accept_gap)):
+            if given:
+                raise UsageError(f"{name} is for Kafka", "add --kafka BOOTSTRAP, or leave it out")
+        return None
+    if folder is not None:
+        raise UsageError("--from and --kafka were both given", "land from one of them at a time")
+    file = config or settings.kafka_config
+    properties = read_properties(file) if file else {}
+    return KafkaSource(bootstrap, topics, properties, accept_gap=accept_gap)
+
+
+@contextmanager
+def _set_by_signals(stop: Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set the event; a second one acts as ever."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        stop.set()
+        restore()
+
+    for number in former:
+        signal.signal(number, ask_to_stop)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _run(settings: Settings, source: Path | KafkaSource | None, command: str) -> chain.RunReport:
     words = {"land": "Landing", "build": "Building", "publish": "Publishing"}
     with err.status("Starting …") as spinner:
         report = chain.run(
@@ -334,8 +449,10 @@ def main() -> None:
     except LakehouseError as error:
         if debug:
             raise
-        err.print(f"[bold red]error:[/] {error.cause}", highlight=False, soft_wrap=True)
-        err.print(f"[bold]remedy:[/] {error.remedy}", highlight=False, soft_wrap=True)
+        # What stands in brackets, as in package[extra], is no markup.
+        cause, remedy = escape(error.cause), escape(error.remedy)
+        err.print(f"[bold red]error:[/] {cause}", highlight=False, soft_wrap=True)
+        err.print(f"[bold]remedy:[/] {remedy}", highlight=False, soft_wrap=True)
         sys.exit(2 if isinstance(error, UsageError) else 1)
 
 

@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     project_dir: Path = REPOSITORY / "dbt_project"
     pii_key: str | None = None
     pii_key_file: Path | None = None
+    kafka_config: Path | None = None
     threads: int = 2
     memory_limit: str = "2GB"
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from pipelines.cdc import dead_letters, ledger
+from pipelines.cdc import dead_letters, ledger, metrics
 from pipelines.chain import last_runs
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
@@ -23,11 +24,13 @@ class Status:
     Attributes:
         running: pid, command and start of the run that is on, else None.
         sources: per topic the sums of each disposition and the newest source time.
+        streams: per topic what its last landing from Kafka told: lag, rows per second, freshness.
     """
 
     home: str
     running: dict[str, str] | None
     sources: list[dict[str, Any]]
+    streams: list[dict[str, Any]]
     dead_letters: list[dict[str, Any]]
     published: list[dict[str, Any]]
     published_at: str | None
@@ -52,6 +55,7 @@ def collect(settings: Settings) -> Status:
         home=str(settings.home),
         running=lock.owner(settings.state),
         sources=ledger.totals(settings.raw).to_pylist(),
+        streams=metrics.streams(settings.state),
         dead_letters=dead_letters.reasons(settings.raw).to_pylist(),
         published=[
             {"table": n, "rows": t.rows, "version": t.version, "run_id": t.run_id}
@@ -84,6 +88,17 @@ def show(found: Status, console: Console) -> None:
             f"{newest:%Y-%m-%d %H:%M:%S}" if newest else "",
         )
     console.print(sources)
+    if found.streams:
+        streams = RichTable("topic", "lag", "rows/s", "fresh to (s)", "read (UTC)", title="Kafka")
+        for row in found.streams:
+            streams.add_row(
+                row["topic"],
+                f"{row['lag_messages']:,}",
+                f"{row['rows_per_second']:,}" if "rows_per_second" in row else "",
+                f"{row['freshness_seconds']:,}" if row.get("freshness_seconds") is not None else "",
+                f"{datetime.fromisoformat(row['read_at']):%Y-%m-%d %H:%M:%S}",
+            )
+        console.print(streams)
     if found.dead_letters:
         letters = RichTable("topic", "reason", "letters", title="Dead letters")
         for row in found.dead_letters:

@@ -1,4 +1,4 @@
-"""Decoding in bulk: lines of a topic become typed rows, each with exactly one disposition.
+"""Decoding in bulk: messages of a topic become typed rows, each with exactly one disposition.
 
 One SQL statement does it, generated from the contract: DuckDB parses the JSON as text, and each
 value is typed under a check that refuses whatever a cast would silently round, cut or null.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 import duckdb
 import pyarrow as pa
@@ -32,7 +32,7 @@ _FIRST_DAY, _AFTER_LAST_DAY = "0001-01-01", "10000-01-01"
 
 _SCHEMA_PATTERN = r'"schema\\?": ?\{'
 _SCHEMA_OF_PAYLOAD = "cast(json_extract(payload, '$.schema') as varchar)"
-_FORMER_KEY_HEADER = "__debezium.oldkey"
+FORMER_KEY_HEADER = "__debezium.oldkey"
 
 _ENVELOPE = {
     "topic": "VARCHAR",
@@ -56,7 +56,7 @@ def control_kind(topic: str, servers: set[str]) -> str | None:
 
 
 class Decoder:
-    """Turns lines of one topic into a DuckDB temporary table `decoded`.
+    """Turns messages of one topic into a DuckDB temporary table `decoded`.
 
     Its columns: `line_number, topic_name, partition_no, offset_no, disposition, reason_code,
     reason, line` (the text of dead letters only), then those of the landing, and `v_<name>` for
@@ -77,32 +77,75 @@ class Decoder:
     ) -> None:
         self._connection = connection
         masker.install(connection)
+        self._topic = topic
         self._table = table
-        if table is not None:
-            self._sql = _table_sql(table)
-        elif control is not None:
-            self._sql = _contractless_sql(topic, control, None)
-        else:
-            self._sql = _contractless_sql(topic, DEAD, "unknown_topic")
+        self._control = control
+        # Made once: a topic's blocks are alike.
+        self._plain_sql = {name: self._sql(name) for name in ("lines", "messages")}
 
     def decode(self, text: pa.Array, numbers: pa.Array) -> None:
         """Replace `decoded` by the rows of these lines."""
-        table = pa.table({"line_number": numbers, "line": text})
-        # In small pieces DuckDB's threads share the work; one large piece takes 2.5 times as long.
-        pieces = pa.Table.from_batches(table.to_batches(_ROWS_A_PIECE), table.schema)
-        self._connection.register("lines", pieces)
+        self._replace_decoded("lines", pa.table({"line_number": numbers, "line": text}), text)
+
+    def decode_messages(self, messages: pa.Table, line_of: Callable[[int, int], str]) -> None:
+        """Replace `decoded` by the rows of messages whose envelope is already taken apart.
+
+        Args:
+            messages: columns `partition`, `offset`, `key`, `payload` (bytes) and `former_key`, the
+                text of the header with it. The offset stands for the line number.
+            line_of: the message at a partition and offset as a line; asked for dead letters only.
+        """
+        self._replace_decoded("messages", messages, messages["payload"])
+        dead = self._connection.execute(
+            f"select partition_no, offset_no from decoded where disposition = {_text(DEAD)}"
+        ).fetchall()
+        if not dead:
+            return
+        written = pa.table(
+            {
+                "partition": pa.array([partition for partition, _ in dead], pa.int32()),
+                "offset": pa.array([offset for _, offset in dead], pa.int64()),
+                "line": pa.array([line_of(*place) for place in dead], pa.large_string()),
+            }
+        )
+        self._connection.register("written", written)
         try:
-            sql = self._sql
-            if self._table and pc.any(pc.match_substring_regex(text, _SCHEMA_PATTERN)).as_py():
-                sql = self._sql_with_schemas(self._table)
+            self._connection.execute(
+                """update decoded set line = w.line from written as w
+                where partition_no = w."partition" and offset_no = w."offset" """
+            )
+        finally:
+            self._connection.unregister("written")
+
+    def _sql(self, given: str, encoded: Collection[str] | None = None) -> str:
+        envelope = _MESSAGES_SQL if given == "messages" else _envelope_sql(self._topic)
+        if self._table is not None:
+            return _table_sql(self._table, envelope, encoded)
+        if self._control is not None:
+            return _contractless_sql(self._topic, self._control, None, envelope)
+        return _contractless_sql(self._topic, DEAD, "unknown_topic", envelope)
+
+    def _replace_decoded(self, given: str, rows: pa.Table, payloads: pa.Array) -> None:
+        # In small pieces DuckDB's threads share the work; one large piece takes 2.5 times as long.
+        pieces = pa.Table.from_batches(rows.to_batches(_ROWS_A_PIECE), rows.schema)
+        self._connection.register(given, pieces)
+        try:
+            sql = self._plain_sql[given]
+            if self._table and pc.any(pc.match_substring_regex(payloads, _SCHEMA_PATTERN)).as_py():
+                sql = self._sql(given, self._encoded_columns(given))
             self._connection.execute(f"create or replace temp table decoded as {sql}")
         finally:
-            self._connection.unregister("lines")
+            self._connection.unregister(given)
 
-    def _sql_with_schemas(self, table: Table) -> str:
-        """The statement for messages that carry schemas, whose distinct ones become a table."""
+    def _encoded_columns(self, given: str) -> list[str]:
+        """Make the table `schemas` of the distinct schemas that messages carry.
+
+        Returns:
+            the columns that some schema encodes.
+        """
+        envelope = _MESSAGES_SQL if given == "messages" else _envelope_sql(self._topic)
         found = self._connection.execute(
-            f"""with {_envelope_sql(table.topic)}
+            f"""with {envelope}
             select distinct {_SCHEMA_OF_PAYLOAD} from message where payload is not null"""
         ).fetchall()
         schemas = {schema: encodings_of(schema) for (schema,) in found if schema}
@@ -114,7 +157,7 @@ class Decoder:
         self._connection.register("message_schemas", pa.table(columns, schema=types))
         self._connection.execute("create or replace temp table schemas as from message_schemas")
         self._connection.unregister("message_schemas")
-        return _table_sql(table, encoded)
+        return encoded
 
 
 def _struct(fields: Mapping[str, object]) -> str:
@@ -138,8 +181,8 @@ def _envelope_sql(topic: str) -> str:
     ), message as (
         select
             line_number, line, e.key as key_text,
-            case when contains(line, {_text(_FORMER_KEY_HEADER)})
-                then {_header(_FORMER_KEY_HEADER)} end as former_key_text,
+            case when contains(line, {_text(FORMER_KEY_HEADER)})
+                then {_header(FORMER_KEY_HEADER)} end as former_key_text,
             -- Only coordinates within this topic are coordinates: those of another one must not
             -- pass for a message of this one.
             case when e.topic = {_text(topic)} and e.offset is not null then e.partition end
@@ -167,10 +210,24 @@ def _header(name: str) -> str:
     return f"list_extract({headers}, list_position({headers}, {_text(name)}) + 1)"
 
 
-def _contractless_sql(topic: str, disposition: str, reason_code: str | None) -> str:
+# The same CTE where Kafka has taken the message apart; a line is written for dead letters only.
+_MESSAGES_SQL = """
+    message as (
+        select
+            "offset" as line_number, null::varchar as line, try(decode(key)) as key_text,
+            former_key as former_key_text,
+            "partition" as partition_no, "offset" as offset_no,
+            try(decode(m.payload)) as payload, m.payload is null as is_tombstone,
+            case when m.payload is not null and try(decode(m.payload)) is null
+                then 'invalid_utf8' end as envelope_problem
+        from messages as m
+    )"""
+
+
+def _contractless_sql(topic: str, disposition: str, reason_code: str | None, envelope: str) -> str:
     reason = "null" if reason_code is None else _text(reason_code)
     return f"""
-    with {_envelope_sql(topic)}
+    with {envelope}
     select
         line_number, {_text(topic)} as topic_name, partition_no, offset_no,
         case when envelope_problem is not null then {_text(DEAD)} else {_text(disposition)}
@@ -181,10 +238,11 @@ def _contractless_sql(topic: str, disposition: str, reason_code: str | None) -> 
     from message"""
 
 
-def _table_sql(table: Table, encoded: Collection[str] | None = None) -> str:
+def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = None) -> str:
     """The statement for one contract.
 
     Args:
+        envelope: the CTE `message`.
         encoded: where messages carry schemas (the table `schemas`), the columns that are no plain
             text in some of them.
     """
@@ -214,7 +272,7 @@ def _table_sql(table: Table, encoded: Collection[str] | None = None) -> str:
     typed = ",\n            ".join(_typed(column) for column in table.landed_columns)
     names = ", ".join(_quoted(f"v_{column.name}") for column in table.landed_columns)
     return f"""
-    with {_envelope_sql(table.topic)},
+    with {envelope},
     parsed as (
         select *, try(json_transform(payload, {_struct(event | {"payload": "JSON"})})) as p
         from message

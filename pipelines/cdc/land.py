@@ -1,4 +1,4 @@
-"""Landing: capture files become typed, masked raw Delta tables, each message exactly once.
+"""Landing: messages become typed, masked raw Delta tables, each message exactly once.
 
 A batch commits its data, then its dead letters, then its ledger rows. Each commit is idempotent by
 itself; whatever was cut off between two of them is found again by the coordinates of the messages.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 import duckdb
 import pyarrow as pa
@@ -21,7 +23,7 @@ from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.cdc import books, novelty, resolutions
-from pipelines.cdc.capture import CaptureFile, Lines, find_captures, read_ahead, read_lines
+from pipelines.cdc.capture import CaptureFile, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
 from pipelines.cdc.ledger import Ledger
@@ -51,6 +53,7 @@ class TopicReport:
         replayed: messages that had been consumed before and were passed over.
         reasons: reason code → dead letters.
         waiting_bytes: bytes of an unfinished last line, left for the next run.
+        newest_source_ts: the newest source time of what landed.
     """
 
     topic: str
@@ -58,6 +61,7 @@ class TopicReport:
     replayed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     waiting_bytes: int = 0
+    newest_source_ts: datetime | None = None
 
     @property
     def landed(self) -> int:
@@ -104,33 +108,97 @@ def land(
             after it.
     """
     files = find_captures(folder)
-    masker = load_masker(settings)
-    ledger, overview = books.open_ledger(settings.raw, contracts)
-    create_raw_tables(settings.raw, contracts)
-    report = LandReport()
-    resolutions.complete(settings.raw, ledger, run_id)
-    # Files that were read to their end cost nothing more.
-    names, stamps = (overview[name].to_pylist() for name in ("source_file", "source_stamp"))
-    finished = set(zip(names, stamps, strict=True))
-    unread = [file for file in files if (file.name, file.stamp()) not in finished]
-    with connect(settings) as connection:
+    with opened(contracts, settings, run_id) as landing:
+        # Files that were read to their end cost nothing more.
+        unread = [f for f in files if (f.name, f.stamp()) not in landing.finished]
         for topic in dict.fromkeys(file.topic for file in files):
             own = [file for file in unread if file.topic == topic]
             if not own:
-                report.topics[topic] = TopicReport(topic)
+                landing.report.topics[topic] = TopicReport(topic)
                 continue
             on_topic(topic)
-            lander = _TopicLander(topic, contracts, settings, connection, masker, ledger, run_id)
-            report.topics[topic] = lander.report
-            try:
-                for file in own:
-                    report.batches += lander.land_file(file)
-            except CommitFailedError as error:
-                raise LakehouseError(
-                    f"another process keeps committing to {topic}: {error}",
-                    "let it finish, then land again: nothing is lost or doubled",
-                ) from None
-    return report
+            landing.land_files(topic, own)
+    return landing.report
+
+
+class Messages(Protocol):
+    """Messages of one topic whose envelope is already taken apart."""
+
+    def __len__(self) -> int: ...
+
+    def table(self) -> pa.Table:
+        """Columns `partition`, `offset`, `key`, `payload` and `former_key`."""
+
+    def line_of(self, partition: int, offset: int) -> str:
+        """One of them as a line of a capture file."""
+
+
+class Landing:
+    """One landing on one connection: its ledger, its report and a lander for each topic."""
+
+    def __init__(
+        self,
+        contracts: Contracts,
+        settings: Settings,
+        run_id: str,
+        connection: duckdb.DuckDBPyConnection,
+    ) -> None:
+        self._masker = load_masker(settings)
+        self.ledger, overview = books.open_ledger(settings.raw, contracts)
+        create_raw_tables(settings.raw, contracts)
+        resolutions.complete(settings.raw, self.ledger, run_id)
+        # Names and stamps of the files that were read to their end.
+        names, stamps = (overview[name].to_pylist() for name in ("source_file", "source_stamp"))
+        self.finished = set(zip(names, stamps, strict=True))
+        self.report = LandReport()
+        self._contracts = contracts
+        self._settings = settings
+        self._run_id = run_id
+        self._connection = connection
+        self._landers: dict[str, _TopicLander] = {}
+
+    def land_files(self, topic: str, files: Sequence[CaptureFile]) -> None:
+        """Land files of one topic."""
+        with _contended(topic):
+            for file in files:
+                self.report.batches += self._lander(topic).land_file(file)
+
+    def land_messages(self, topic: str, source: str, messages: Messages) -> None:
+        """Land messages of one topic as one batch."""
+        with _contended(topic):
+            self.report.batches += self._lander(topic).land_messages(source, messages)
+
+    def _lander(self, topic: str) -> _TopicLander:
+        if topic not in self._landers:
+            self._landers[topic] = _TopicLander(
+                topic, self._contracts, self._settings, self._connection, self._masker,
+                self.ledger, self._run_id,
+            )  # fmt: skip
+            self.report.topics[topic] = self._landers[topic].report
+        return self._landers[topic]
+
+
+@contextmanager
+def opened(contracts: Contracts, settings: Settings, run_id: str) -> Iterator[Landing]:
+    """Begin a landing.
+
+    Raises:
+        LakehouseError: the masking key changed, the books of the lake do not agree, or a contract
+            gave a landed column another type.
+    """
+    with connect(settings) as connection:
+        yield Landing(contracts, settings, run_id, connection)
+
+
+@contextmanager
+def _contended(topic: str) -> Iterator[None]:
+    try:
+        yield
+    except CommitFailedError as error:
+        raise LakehouseError(
+            f"another process keeps committing to {topic}: {error}",
+            "let it finish, then land again: nothing is lost or doubled",
+        ) from None
 
 
 class _TopicLander:
@@ -173,7 +241,7 @@ class _TopicLander:
         batches = messages = 0
         for lines in read_ahead(read_lines(file)):
             self._decoder.decode(lines.text, lines.numbers)
-            batches += self._land_block(file, lines)
+            batches += self._land_block(file.name, len(lines), lines.not_utf8)
             messages += len(lines)
             if lines.at_end and lines.waiting_bytes:
                 self.report.waiting_bytes += lines.waiting_bytes
@@ -181,21 +249,28 @@ class _TopicLander:
                 self._mark_finished(file, stamp, digest, messages)
         return batches
 
+    def land_messages(self, source: str, messages: Messages) -> int:
+        """Land messages of a stream; returns the number of batches committed."""
+        self._decoder.decode_messages(messages.table(), messages.line_of)
+        return self._land_block(source, len(messages))
+
     @retry(
         retry=retry_if_exception_type(CommitFailedError),
         stop=stop_after_attempt(5),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         reraise=True,
     )
-    def _land_block(self, file: CaptureFile, lines: Lines) -> int:
+    def _land_block(
+        self, source: str, messages: int, not_utf8: Sequence[tuple[int, bytes]] = ()
+    ) -> int:
         """Commit what is new of the decoded block; begun again if another lander was first."""
         progress = self._ledger.progress(self._topic)
         reached = self._reached()
         novelty.judge(self._connection, progress, reached, self._raw_folder, self._path)
-        rows = self._partition_rows(file)
-        letters = self._letters(file, lines)
+        rows = self._partition_rows(source)
+        letters = self._letters(source, not_utf8)
         if not rows and not letters:
-            self.report.replayed += len(lines)
+            self.report.replayed += messages
             return 0
         batch_id, landed_at = new_id(), now()
         if rows:
@@ -210,17 +285,17 @@ class _TopicLander:
         )
         placeless = sum(letter.is_placeless for letter in (*added, *orphans))
         if placeless:
-            rows.append(self._row(file) | {"consumed": placeless, DEAD: placeless})
+            rows.append(self._row(source) | {"consumed": placeless, DEAD: placeless})
         common = {"batch_id": batch_id, "committed_at": landed_at}
         stamped = [row | common for row in rows]
         unknown = {*novelty.orphan_batches(self._connection), *orphans.values()}
         for orphan in sorted(unknown):
-            stamped.append(self._row(file) | common | {"batch_id": orphan})
+            stamped.append(self._row(source) | common | {"batch_id": orphan})
         if stamped:
             self._ledger.commit(stamped, {"batch_id": batch_id, "run_id": self._run_id})
-        self._count(rows, added, len(lines))
+        self._count(rows, added, messages)
         log.info(
-            "batch landed", topic=self._topic, batch_id=batch_id, file=file.name,
+            "batch landed", topic=self._topic, batch_id=batch_id, file=source,
             landed=self.report.landed, dead=self.report.dead,
         )  # fmt: skip
         return 1
@@ -245,7 +320,7 @@ class _TopicLander:
         ).fetchall()
         return dict(rows)
 
-    def _partition_rows(self, file: CaptureFile) -> list[dict[str, object]]:
+    def _partition_rows(self, source: str) -> list[dict[str, object]]:
         """One ledger row for each partition that has messages not yet in the ledger."""
         counts = ", ".join(f"count(*) filter (disposition = '{name}')" for name in DISPOSITIONS)
         newest = "max(_source_ts)" if self._contract else "null::timestamptz"
@@ -257,19 +332,19 @@ class _TopicLander:
         ).fetchall()
         names = ("partition", "first_offset", "last_offset", "newest_source_ts", "consumed",
                  *DISPOSITIONS)  # fmt: skip
-        return [self._row(file) | dict(zip(names, values, strict=True)) for values in found]
+        return [self._row(source) | dict(zip(names, values, strict=True)) for values in found]
 
-    def _row(self, file: CaptureFile) -> dict[str, object]:
+    def _row(self, source: str) -> dict[str, object]:
         return {
             "run_id": self._run_id,
             "table_name": self._contract.topic if self._contract else None,
             "topic": self._topic,
             "consumed": 0,
             **dict.fromkeys(DISPOSITIONS, 0),
-            "source_file": file.name,
+            "source_file": source,
         }
 
-    def _letters(self, file: CaptureFile, lines: Lines) -> list[Letter]:
+    def _letters(self, source: str, not_utf8: Sequence[tuple[int, bytes]]) -> list[Letter]:
         found = self._connection.execute(
             f"""select partition_no, offset_no, line_number, reason_code, reason, line
                 from judged where disposition = '{DEAD}' and novelty <> '{novelty.REPLAYED}'
@@ -280,7 +355,7 @@ class _TopicLander:
                 self._topic,
                 partition,
                 offset,
-                file.name,
+                source,
                 number,
                 code,
                 reason,
@@ -290,8 +365,8 @@ class _TopicLander:
             for partition, offset, number, code, reason, line in found
         ]
         letters += [
-            Letter(self._topic, None, None, file.name, number, "invalid_utf8", "invalid_utf8", line)
-            for number, line in lines.not_utf8
+            Letter(self._topic, None, None, source, number, "invalid_utf8", "invalid_utf8", line)
+            for number, line in not_utf8
         ]
         return letters
 
@@ -324,7 +399,7 @@ class _TopicLander:
 
     def _mark_finished(self, file: CaptureFile, stamp: str, digest: str, messages: int) -> None:
         # Without batch id and table: nothing to stage.
-        row = self._row(file) | {
+        row = self._row(file.name) | {
             "table_name": None,
             "source_stamp": stamp,
             "source_digest": digest,
@@ -339,6 +414,9 @@ class _TopicLander:
             consumed += int(str(row["consumed"]))
             for name in DISPOSITIONS:
                 self.report.counts[name] += int(str(row[name]))
+            newest = row.get("newest_source_ts")
+            if isinstance(newest, datetime):
+                self.report.newest_source_ts = max(newest, self.report.newest_source_ts or newest)
         self.report.replayed += messages - consumed
         self.report.reasons.update(letter.reason_code for letter in added)
 

@@ -52,6 +52,7 @@ class Progress:
         sparse: per partition, ranges with holes: consumed but for what was missing then.
         highest: per partition, the highest offset consumed.
         batches: ids of the batches that are counted.
+        sources: names of the files and streams that messages came from.
         stamps: file name → stamps with which it was read to its end.
         digests: SHA-256 of the contents that were read to their end → messages in them.
     """
@@ -60,6 +61,7 @@ class Progress:
     sparse: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     highest: dict[int, int] = field(default_factory=dict)
     batches: set[str] = field(default_factory=set)
+    sources: set[str] = field(default_factory=set)
     stamps: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, int] = field(default_factory=dict)
 
@@ -72,6 +74,7 @@ class Progress:
             self.batches.add(row["batch_id"])
         if row.get("first_offset") is None:
             return
+        self.sources.add(row["source_file"])
         partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
         self.highest[partition] = max(self.highest.get(partition, -1), last)
         if last - first + 1 == row["consumed"]:
