@@ -74,7 +74,8 @@ class Progress:
             self.batches.add(row["batch_id"])
         if row.get("first_offset") is None:
             return
-        self.sources.add(row["source_file"])
+        if row.get("source_file") is not None:
+            self.sources.add(row["source_file"])
         partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
         self.highest[partition] = max(self.highest.get(partition, -1), last)
         if last - first + 1 == row["consumed"]:
