@@ -31,7 +31,7 @@ _ROWS_A_PIECE = 8192
 _FIRST_DAY, _AFTER_LAST_DAY = "0001-01-01", "10000-01-01"
 
 _SCHEMA_PATTERN = r'"schema\\?": ?\{'
-_SCHEMA_OF_PAYLOAD = "cast(json_extract(payload, '$.schema') as varchar)"
+_SCHEMA_OF_PAYLOAD = "cast(try(json_extract(payload, '$.schema')) as varchar)"
 FORMER_KEY_HEADER = "__debezium.oldkey"
 
 _ENVELOPE = {

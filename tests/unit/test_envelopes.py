@@ -118,9 +118,11 @@ def test_an_encoded_value_is_told_by_the_contract_or_by_the_schema(
     by_schema = Lake(tmp_path / "schema", Contracts([THING]))
     field = {"field": column, "name": semantic, "parameters": {"scale": "2"}}
     plain = thing(0, **WHOLE)
+    poison = [message(2, "no JSON"), message(3, {"schema": 5, "payload": 6}), message(4, None)]
     event = with_schema(envelope(1, WHOLE | {column: value}), field)
-    by_schema.deliver(plain, message(1, event))
-    assert by_contract.reasons() == by_schema.reasons() == []
+    by_schema.deliver(plain, message(1, event), *poison)
+    assert by_contract.reasons() == []
+    assert by_schema.reasons() == ["broken_json", "not_a_change_event"]
     assert by_contract.row()[column] == expected
     assert [row[column] for row in by_schema.rows()] == [by_schema.rows()[0][column], expected]
     assert by_schema.rows()[0]["price"] == Decimal("12.30")
