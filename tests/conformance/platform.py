@@ -73,6 +73,12 @@ class Platform:
 
     def deliver(self, batches: dict[Scenario, Sequence[Message]]) -> None:
         """Land one batch of each case, then stage all of them."""
+        self.land(batches)
+        staged = [name for scenario in batches for name in _models(scenario)]
+        self._dbt("run", "--select", *staged)
+
+    def land(self, batches: dict[Scenario, Sequence[Message]]) -> None:
+        """Land one batch of each case."""
         self._round += 1
         inbox = self.folder / f"inbox-{self._round}"
         for scenario, messages in batches.items():
@@ -90,8 +96,6 @@ class Platform:
         report = land(inbox, load_contracts(self.project), self.settings, new_id())
         for topic, told in report.topics.items():
             self.replayed[topic] += told.replayed
-        staged = [name for scenario in batches for name in _models(scenario)]
-        self._dbt("run", "--select", *staged)
 
     def _dbt(self, *arguments: str) -> None:
         with environment(
