@@ -22,7 +22,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipelines.cdc import books, novelty, resolutions
+from pipelines.cdc import books, continuity, novelty, resolutions
 from pipelines.cdc.capture import CaptureFile, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
@@ -267,6 +267,8 @@ class _TopicLander:
         progress = self._ledger.progress(self._topic)
         reached = self._reached()
         novelty.judge(self._connection, progress, reached, self._raw_folder, self._path)
+        if self._contract and self._path:
+            continuity.refuse_another_log(self._connection, self._contract, progress, self._path)
         rows = self._partition_rows(source)
         letters = self._letters(source, not_utf8)
         if not rows and not letters:
@@ -323,15 +325,19 @@ class _TopicLander:
     def _partition_rows(self, source: str) -> list[dict[str, object]]:
         """One ledger row for each partition that has messages not yet in the ledger."""
         counts = ", ".join(f"count(*) filter (disposition = '{name}')" for name in DISPOSITIONS)
-        newest = "max(_source_ts)" if self._contract else "null::timestamptz"
+        newest, position = "null::timestamptz", "null::varchar"
+        if self._contract:
+            newest = "max(_source_ts)"
+            position = f"max({continuity.reached('_epoch', '_source_position')})"
         found = self._connection.execute(
-            f"""select partition_no, min(offset_no), max(offset_no), {newest}, count(*), {counts}
+            f"""select partition_no, min(offset_no), max(offset_no), {newest}, {position},
+                    count(*), {counts}
                 from judged where novelty <> '{novelty.REPLAYED}'
                     and partition_no is not null and offset_no is not null
                 group by partition_no order by partition_no"""
         ).fetchall()
-        names = ("partition", "first_offset", "last_offset", "newest_source_ts", "consumed",
-                 *DISPOSITIONS)  # fmt: skip
+        names = ("partition", "first_offset", "last_offset", "newest_source_ts",
+                 "reached_position", "consumed", *DISPOSITIONS)  # fmt: skip
         return [self._row(source) | dict(zip(names, values, strict=True)) for values in found]
 
     def _row(self, source: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ SCHEMA = pa.schema(
         ("source_digest", pa.string()),
         ("source_messages", pa.int64()),
         ("newest_source_ts", UTC_MICROSECONDS),
+        ("reached_position", pa.string()),
         ("committed_at", UTC_MICROSECONDS),
     ]
 )
@@ -52,6 +54,8 @@ class Progress:
         sparse: per partition, ranges with holes: consumed but for what was missing then.
         highest: per partition, the highest offset consumed.
         batches: ids of the batches that are counted.
+        newest_source_ts: the newest time of the source.
+        reached_position: the highest epoch and position, as one text.
         sources: names of the files and streams that messages came from.
         stamps: file name → stamps with which it was read to its end.
         digests: SHA-256 of the contents that were read to their end → messages in them.
@@ -61,6 +65,8 @@ class Progress:
     sparse: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
     highest: dict[int, int] = field(default_factory=dict)
     batches: set[str] = field(default_factory=set)
+    newest_source_ts: datetime | None = None
+    reached_position: str | None = None
     sources: set[str] = field(default_factory=set)
     stamps: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, int] = field(default_factory=dict)
@@ -76,6 +82,10 @@ class Progress:
             return
         if row.get("source_file") is not None:
             self.sources.add(row["source_file"])
+        if newest := row.get("newest_source_ts"):
+            self.newest_source_ts = max(newest, self.newest_source_ts or newest)
+        if position := row.get("reached_position"):
+            self.reached_position = max(position, self.reached_position or "")
         partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
         self.highest[partition] = max(self.highest.get(partition, -1), last)
         if last - first + 1 == row["consumed"]:
@@ -106,7 +116,8 @@ class Ledger:
 
     def _read_progress(self, topic: str) -> Progress:
         columns = ["batch_id", "partition", "first_offset", "last_offset", "consumed",
-                   "source_file", "source_stamp", "source_digest", "source_messages"]  # fmt: skip
+                   "source_file", "source_stamp", "source_digest", "source_messages",
+                   "newest_source_ts", "reached_position"]  # fmt: skip
         rows = self._table.to_pyarrow_table(columns=columns, filters=[("topic", "=", topic)])
         progress = Progress()
         for row in rows.to_pylist():

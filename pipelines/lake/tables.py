@@ -81,9 +81,14 @@ def raw_path(raw: Path, table: Table) -> Path:
 def open_or_create(
     path: Path, schema: pa.Schema, partition_by: list[str] | None = None, *, description: str = ""
 ) -> DeltaTable:
-    """Open a Delta table, created empty where it does not exist yet."""
+    """Open a Delta table, created empty where it does not exist; columns it lacks are added."""
     if DeltaTable.is_deltatable(str(path)):
-        return DeltaTable(str(path))
+        found = DeltaTable(str(path))
+        present = {field.name for field in found.schema().fields}
+        added = [f for f in Schema.from_arrow(schema).fields if f.name not in present]
+        if added:
+            found.alter.add_columns(added)
+        return found
     path.mkdir(parents=True, exist_ok=True)
     return DeltaTable.create(
         str(path),
@@ -107,10 +112,10 @@ def create_raw_tables(raw: Path, contracts: Contracts) -> None:
         found = open_or_create(
             raw_path(raw, table), wanted, PARTITIONS, description=f"raw {table.topic}"
         )
-        _follow_contract(found, table, Schema.from_arrow(wanted))
+        _refuse_other_types(found, table, Schema.from_arrow(wanted))
 
 
-def _follow_contract(found: DeltaTable, table: Table, wanted: Schema) -> None:
+def _refuse_other_types(found: DeltaTable, table: Table, wanted: Schema) -> None:
     present = {field.name: field for field in found.schema().fields}
     for field in wanted.fields:
         if field.name in present and present[field.name].type != field.type:
@@ -119,9 +124,6 @@ def _follow_contract(found: DeltaTable, table: Table, wanted: Schema) -> None:
                 f"{field.type}, the raw table holds {present[field.name].type}",
                 "put the former type back, or land the table anew under another name",
             )
-    added = [field for field in wanted.fields if field.name not in present]
-    if added:
-        found.alter.add_columns(added)
 
 
 def append(
