@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash lint format lock bench clean
+.PHONY: help demo test test-crash test-mutations lint format lock bench clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 
 test-crash: $(VENV)/.dev ## Kill the landing 200 times instead of the 40 of `make test` (some minutes)
 	LAKEHOUSE_CRASH_KILLS=200 $(BIN)/pytest -s tests/crash $(ARGS)
+
+test-mutations: $(VENV)/.dev ## Break the platform in eleven ways, each of which named conformance cases must notice
+	$(BIN)/python -m tests.conformance.mutations
 
 lint: $(VENV)/.dev ## Check format, style, types, SQL and the layers of the dbt project
 	$(BIN)/ruff format --check .

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from pipelines import transform
 from pipelines.cdc import dead_letters, ledger, metrics
 from pipelines.chain import last_runs
 from pipelines.errors import LakehouseError
@@ -24,12 +25,14 @@ class Status:
     Attributes:
         running: pid, command and start of the run that is on, else None.
         sources: per topic the sums of each disposition and the newest source time.
+        staged: per topic what became of its landed rows, up to the last green build.
         streams: per topic what its last landing from Kafka told: lag, rows per second, freshness.
     """
 
     home: str
     running: dict[str, str] | None
     sources: list[dict[str, Any]]
+    staged: dict[str, dict[str, int]]
     streams: list[dict[str, Any]]
     dead_letters: list[dict[str, Any]]
     published: list[dict[str, Any]]
@@ -55,6 +58,7 @@ def collect(settings: Settings) -> Status:
         home=str(settings.home),
         running=lock.owner(settings.state),
         sources=ledger.totals(settings.raw).to_pylist(),
+        staged=transform.arrivals(settings),
         streams=metrics.streams(settings.state),
         dead_letters=dead_letters.reasons(settings.raw).to_pylist(),
         published=[
@@ -88,6 +92,12 @@ def show(found: Status, console: Console) -> None:
             f"{newest:%Y-%m-%d %H:%M:%S}" if newest else "",
         )
     console.print(sources)
+    if found.staged:
+        names = ("applied", "duplicate", "stale")
+        staged = RichTable("topic", *names, title="Staged, as of the last green build")
+        for topic, arrived in found.staged.items():
+            staged.add_row(topic, *(f"{arrived[name]:,}" for name in names))
+        console.print(staged)
     if found.streams:
         streams = RichTable("topic", "lag", "rows/s", "fresh to (s)", "read (UTC)", title="Kafka")
         for row in found.streams:

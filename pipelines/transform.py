@@ -235,13 +235,37 @@ def _state_file(settings: Settings) -> Path:
 def _read_state(settings: Settings) -> dict[str, str] | None:
     if not settings.warehouse.exists() or not _state_file(settings).exists():
         return None
-    state: dict[str, dict[str, str]] = json.loads(_state_file(settings).read_text())
-    return state["news"]
+    news: dict[str, str] = json.loads(_state_file(settings).read_text())["news"]
+    return news
+
+
+def arrivals(settings: Settings) -> dict[str, dict[str, int]]:
+    """What became of the landed rows of each topic, up to the last green build.
+
+    Returns:
+        topic → `applied`, `duplicate` and `stale`; their sum is what was staged.
+    """
+    if not _state_file(settings).exists():
+        return {}
+    content = json.loads(_state_file(settings).read_text())
+    found: dict[str, dict[str, int]] = content.get("arrivals", {})
+    return found
+
+
+def _count_arrivals(settings: Settings) -> dict[str, dict[str, int]]:
+    names = ("applied", "duplicate", "stale")
+    sums = ", ".join(f"cast(sum({name}) as bigint)" for name in names)
+    with duckdb.connect(str(settings.warehouse), read_only=True) as connection:
+        rows = connection.execute(
+            f"select upstream, {sums} from state.arrival group by upstream order by upstream"
+        ).fetchall()
+    return {topic: dict(zip(names, counted, strict=True)) for topic, *counted in rows}
 
 
 def _write_state(settings: Settings, news: dict[str, str], sources: list[Source]) -> None:
     content = {
         "news": news,
+        "arrivals": _count_arrivals(settings),
         "sources": [[s.schema, s.name, s.partition_by] for s in sources],
     }
     temporary = _state_file(settings).with_suffix(".tmp")

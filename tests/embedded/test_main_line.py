@@ -69,6 +69,13 @@ def test_every_captured_message_is_accounted_for(demo: Lakehouse) -> None:
     assert row["tombstones"] > 0
 
 
+def test_every_landed_row_is_accounted_for_in_staging(demo: Lakehouse) -> None:
+    status = json.loads(demo.good("status", "--json"))
+    landed = {row["topic"]: row["landed"] + row["truncate"] for row in status["sources"]}
+    assert {topic: sum(found.values()) for topic, found in status["staged"].items()} == landed
+    assert all(found["duplicate"] == found["stale"] == 0 for found in status["staged"].values())
+
+
 def test_a_second_demo_lands_nothing_new_and_rewrites_nothing(
     demo: Lakehouse, tmp_path: Path
 ) -> None:
