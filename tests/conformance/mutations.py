@@ -37,7 +37,7 @@ MUTATIONS = [
         "        lpad(cast(_epoch as varchar), 10, '0'), '.',\n"
         "        coalesce(_source_position, ''), '.',\n",
         "        lpad(cast(_source_ts_us as varchar), 20, '0'), '.',\n",
-        ("18-one-instant-two-positions", "43-snapshot-of-a-new-epoch"),
+        ("18-clock-backwards", "43-snapshot-of-a-new-epoch"),
     ),
     Mutation(
         "skip what is below the table's highest position",
@@ -75,11 +75,11 @@ MUTATIONS = [
         ("43-incomplete-snapshot",),
     ),
     Mutation(
-        "take the marker of an unavailable value for a value",
+        "forget which values were unavailable",
         "pipelines/cdc/decode.py",
-        '        plain = f"case when not {_is_unavailable(column, table)} then {plain} end"\n',
-        "        pass\n",
-        ("31-toast-never-seen",),
+        "        {_unavailable_names(table)} as _unavailable, extra as _extra,\n",
+        "        []::varchar[] as _unavailable, extra as _extra,\n",
+        ("29-toast", "30-toast-across-batches-and-late"),
     ),
     Mutation(
         "keep the value of the last event, not of the last that brought one",
