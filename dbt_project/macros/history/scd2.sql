@@ -55,14 +55,14 @@ own_change as (
         {% for column, name in columns.items() -%}
         {% if column in toast -%}
         {%- set supply = 'inherited_' ~ (toast.index(column) + 1) -%}
-        case when {{ brings(column) }} then event.{{ column }} else {{ supply }}.value end
+        case when {{ brings(column) }} then event.{{ column }} else {{ supply }}._value end
             as {{ name }},
         count(case when event._former_key is not null or {{ brings(column) }} then 1 end) over (
             partition by event.{{ key }} order by event._order_key
             rows between unbounded preceding and current row
         ) as _{{ name }}_since,
         {% else -%}
-        event.{{ column }} as {{ name }},
+        {{ column }} as {{ name }},
         {% endif -%}
         {% endfor -%}
         event._op in ('c', 'u', 'r') as is_alive,
@@ -82,7 +82,7 @@ own_change as (
     left join inherited_{{ loop.index }}
         on
             event.{{ key }} = inherited_{{ loop.index }}.{{ key }}
-            and event._order_key = inherited_{{ loop.index }}.linked_at
+            and event._order_key = inherited_{{ loop.index }}._linked_at
     {%- endfor %}
 ),
 

@@ -287,12 +287,12 @@ resolved as (
         case
             when candidate.{{ at }} >= link.linked_at or link.linked_at is null
                 then candidate.{{ column }}
-            else inherited_{{ loop.index }}.value
+            else inherited_{{ loop.index }}._value
         end as {{ column }},
         case
             when candidate.{{ at }} >= link.linked_at or link.linked_at is null
                 then candidate.{{ at }}
-            else inherited_{{ loop.index }}.brought_at
+            else inherited_{{ loop.index }}._brought_at
         end as {{ at }}{{ ',' if not loop.last }}
         {% endfor -%}
     from candidate
@@ -309,14 +309,14 @@ resolved as (
             {%- for column in key %}
             {{ 'and ' if not loop.first }}link.{{ column }} = {{ supply }}.{{ column }}
             {%- endfor %}
-            and link.linked_at = {{ supply }}.linked_at
+            and link.linked_at = {{ supply }}._linked_at
     {%- endfor %}
     where
         candidate._is_changed
         {%- for column in times %}
         or (
             coalesce(candidate.{{ column }}, '') < link.linked_at
-            and inherited_{{ loop.index }}.brought_at is distinct from candidate.{{ column }}
+            and inherited_{{ loop.index }}._brought_at is distinct from candidate.{{ column }}
         )
         {%- endfor %}
 ),

@@ -1,7 +1,7 @@
 {#
   CTEs that tell what each key took over when it took the place of a former key: `link`, and for
-  each column that may be unavailable `inherited_1`, `inherited_2` … (key, linked_at, value,
-  brought_at). They want `with recursive`.
+  each column that may be unavailable `inherited_1`, `inherited_2` … (key, _linked_at, _value,
+  _brought_at). They want `with recursive`.
 
   A create that names a former key has that key's values, as they were then; they may have come
   under a key before that one, and so on. `life` walks these stretches backwards: of `key_at` from
@@ -79,9 +79,9 @@ inherited_{{ loop.index }} as (
     from (
         select
             {{ key | join(', ') }},
-            linked_at,
-            {{ adapter.quote(name) }} as value,
-            _order_key as brought_at,
+            linked_at as _linked_at,
+            {{ adapter.quote(name) }} as _value,
+            _order_key as _brought_at,
             row_number() over (
                 partition by {{ key | join(', ') }}, linked_at order by _order_key desc
             ) as _nth
