@@ -7,7 +7,9 @@ value is typed under a check that refuses whatever a cast would silently round, 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 import duckdb
@@ -15,7 +17,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.cdc import positions
-from pipelines.cdc.encodings import FINER_THAN_MICROS, INFINITE, decoded, encodings_of
+from pipelines.cdc.encodings import (
+    FINER_THAN_MICROS,
+    INFINITE,
+    INFINITE_DAYS,
+    decoded,
+    encodings_of,
+)
 from pipelines.cdc.masking import Masker
 from pipelines.contract import Column, Table
 
@@ -278,7 +286,8 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
         from message
     ), unwrapped as (
         -- JsonConverter with schemas on puts the event below "payload".
-        select *, p.op is null and p.payload is not null as is_wrapped,
+        select *, p.op is null and p.payload is not null
+                and coalesce(try(json_exists(payload, '$.schema')), false) as is_wrapped,
             case when is_wrapped then cast(p.payload as varchar) else payload end as event_text,
             case when is_wrapped then try(json_transform(p.payload, {_struct(event)}))
                 else {_same_struct("p", event)} end as e
@@ -286,7 +295,8 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
     ), flattened as (
         -- ExtractNewRecordState leaves the row alone, and of the event what it was told to add.
         select *,
-            case when e.op is null then try(json_transform(event_text, {_struct(flat)})) end as f
+            case when e.op is null or e.source is null
+                then try(json_transform(event_text, {_struct(flat)})) end as f
         from unwrapped
     ), unflattened as (
         select *,
@@ -371,7 +381,9 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
         partition_no as _partition, offset_no as _offset,
         {_text(table.version)} as _schema_version,
         {_unavailable_names(table)} as _unavailable, extra as _extra,
-        {_former_key(table)} as _former_key, {_transaction_order(table)} as _transaction_order,
+        {_former_key(table, encoded or ())} as _former_key, {
+        _transaction_order(table)
+    } as _transaction_order,
         year(source_ts)::integer as year, month(source_ts)::integer as month
     from enriched"""
 
@@ -414,9 +426,7 @@ def _plain_text(column: Column, table: Table, encoded: Collection[str]) -> str:
     the value becomes empty or is cut, and its source text is kept among the extra fields.
     """
     told = _quoted("s_" + column.name)
-    encoding = _text(column.encoding) if column.encoding else None
-    if column.name in encoded:
-        encoding = f"coalesce({_quoted('c_' + column.name)}, {encoding or 'null'})"
+    encoding = _encoding(column, encoded)
     plain = decoded(column, told, encoding)
     kept = "null::varchar"
     if column.toast:
@@ -425,9 +435,19 @@ def _plain_text(column: Column, table: Table, encoded: Collection[str]) -> str:
         infinite = f"{told} in ({', '.join(map(_text, INFINITE))})"
         finer = f"length({told}) > 26 and regexp_matches({told}, {_text(FINER_THAN_MICROS)})"
         if encoding:
+            days = ", ".join(map(_text, INFINITE_DAYS))
+            infinite = (
+                f"({infinite} or coalesce({encoding} = 'days' and {told} in ({days}), false))"
+            )
             below = f"{encoding} = 'nanos' and try_cast({told} as bigint) % 1000 <> 0"
-            finer = f"{finer} or coalesce({below}, false)"
-        kept = f"case when {infinite} or {finer} then {told} end"
+            finer = f"({finer} or coalesce({below}, false))"
+        if column.name in table.key:
+            # Cut, two keys could become one.
+            plain = (
+                f"case when {finer} then {told} || ' (finer than microseconds)' else {plain} end"
+            )
+        else:
+            kept = f"case when {infinite} or {finer} then {told} end"
         plain = f"case when not {infinite} then {plain} end"
     x, t = _quoted("x_" + column.name), _quoted("t_" + column.name)
     return f"{plain} as {t}, {kept} as {x}"
@@ -499,15 +519,23 @@ def _any(conditions: Iterable[str]) -> str:
 def _is_unavailable(column: Column, table: Table) -> str:
     """SQL: whether the source sent the marker for "unchanged, and not read from TOAST storage"."""
     marker = table.unavailable_marker
-    base64_marker = base64.b64encode(marker.encode()).decode()
-    # As text, as bytes, as the only element of an array, and as the only entry of an hstore.
+    raw = marker.encode()
+    in_base64 = base64.b64encode(raw).decode()
+    by_name = uuid.UUID(bytes=hashlib.md5(raw, usedforsecurity=False).digest(), version=3)
+    # As text, as bytes in either form, as arrays of text, of bytes, of integers (its bytes) and of
+    # UUIDs (named by it), and as the only entry of an hstore.
     forms = (
         marker,
-        base64_marker,
-        json.dumps([marker]),
-        json.dumps({marker: marker}).replace(" ", ""),
+        in_base64,
+        raw.hex(),
+        *(_compact(value) for value in ([marker], [in_base64], list(raw), [str(by_name)])),
+        _compact({marker: marker}),
     )
     return f"coalesce({_quoted('s_' + column.name)} in ({', '.join(map(_text, forms))}), false)"
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _unavailable_names(table: Table) -> str:
@@ -531,7 +559,7 @@ def _unavailable_reason(table: Table) -> str:
     return f"concat_ws(', ', {', '.join(parts)}) || {remedy}" if parts else "null"
 
 
-def _former_key(table: Table) -> str:
+def _former_key(table: Table, encoded: Collection[str]) -> str:
     """SQL of the key that the row had before a change of its key, as texts in the key's order."""
     if not table.key:
         return "null::varchar[]"
@@ -539,10 +567,23 @@ def _former_key(table: Table) -> str:
     parts = []
     for name in table.key:
         paths = [_text(f'{root}"{name}"') for root in ("$.", "$.payload.")]
-        found = ", ".join(f"json_extract_string(former_key_text, {path})" for path in paths)
-        value, _ = _cast(by_name[name], f"coalesce({found})")
+        told = ", ".join(f"try(json_extract_string(former_key_text, {path}))" for path in paths)
+        column = by_name[name]
+        plain = decoded(column, f"coalesce({told})", _encoding(column, encoded))
+        value, _ = _cast(column, plain)
         parts.append(f"cast({value} as varchar)")
-    return f"case when former_key_text is not null and op = 'c' then [{', '.join(parts)}] end"
+    key = f"[{', '.join(parts)}]"
+    whole = "op = 'c' and former_key_text is not null"
+    nulls = f"len(list_filter({key}, lambda part: part is null))"
+    return f"case when {whole} and {nulls} = 0 then {key} end"
+
+
+def _encoding(column: Column, encoded: Collection[str]) -> str | None:
+    """SQL of a column's encoding; None where it is plain text."""
+    told = _text(column.encoding) if column.encoding else None
+    if column.name in encoded:
+        return f"coalesce({_quoted('c_' + column.name)}, {told or 'null'})"
+    return told
 
 
 def _transaction_order(table: Table) -> str:

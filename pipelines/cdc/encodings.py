@@ -7,6 +7,7 @@ Without schemas the contract names a column's encoding; with them each message d
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from pipelines.contract import Column
 
@@ -15,9 +16,10 @@ _INFINITE_MILLIS = (9223372036825200000, -9223372036832400000)
 _INFINITE_MICROS = (9223371331200000000, -9223372036832400000)
 INFINITE = (
     "infinity", "-infinity", "Infinity", "-Infinity",
-    str(2**63 - 1), str(-(2**63)), str(2**31 - 1), str(-(2**31)),
+    str(2**63 - 1), str(-(2**63)),
     *map(str, dict.fromkeys(_INFINITE_MILLIS + _INFINITE_MICROS)),
 )  # fmt: skip
+INFINITE_DAYS = (str(2**31 - 1), str(-(2**31)))
 FINER_THAN_MICROS = r"\.\d{6}\d*[1-9]"
 
 _BY_SEMANTIC_TYPE = {
@@ -93,7 +95,8 @@ def _unscaled(text: str, scale: int, encoding: str) -> str:
     padded = f"lpad({digits}, {width}, '0')"
     sign = f"case when {number} < 0 then '-' else '' end"
     return (
-        f"{sign} || case when {own_scale} = 0 then {padded} else "
+        f"{sign} || case when {own_scale} = 0 then {padded} "
+        f"when {own_scale} < 0 then {digits} || repeat('0', -{own_scale}) else "
         f"left({padded}, length({padded}) - {own_scale}) || '.' || right({padded}, {own_scale}) end"
     )
 
@@ -105,18 +108,20 @@ def encodings_of(schema: str) -> dict[str, str]:
         schema: JSON text below `schema` of a message of JsonConverter; an envelope or a flat row.
     """
     try:
-        fields = json.loads(schema).get("fields") or []
-    except (ValueError, AttributeError):
+        return _encodings_of(json.loads(schema)["fields"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        # No schema as a converter writes it: values are taken as plain text, and typed as such.
         return {}
-    rows = [field for field in fields if field.get("field") in ("after", "before")] or [
-        {"fields": fields}
-    ]
+
+
+def _encodings_of(fields: list[dict[str, Any]]) -> dict[str, str]:
+    images = [field for field in fields if field.get("field") in ("after", "before")]
     found: dict[str, str] = {}
-    for row in rows:
-        for field in row.get("fields") or []:
+    for image in images or [{"fields": fields}]:
+        for field in image["fields"]:
             name = _BY_SEMANTIC_TYPE.get(field.get("name") or "")
             if name == "base64":
-                name = f"base64:{(field.get('parameters') or {}).get('scale', '')}"
-            if name and "field" in field:
-                found[field["field"]] = name
+                name = f"base64:{field.get('parameters', {}).get('scale', '')}"
+            if name:
+                found[str(field["field"])] = name
     return found

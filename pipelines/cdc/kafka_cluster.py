@@ -249,7 +249,8 @@ def _is_wanted(topic: str, pattern: str | None, contracts: Contracts) -> bool:
     servers = contracts.servers
     if topic.startswith("__debezium-heartbeat."):
         return topic.removeprefix("__debezium-heartbeat.") in servers
-    return control_kind(topic, servers) is not None or topic.split(".", 1)[0] in servers
+    is_table = any(topic.startswith(f"{server}.") for server in servers)
+    return is_table or control_kind(topic, servers) is not None
 
 
 def stream_name(cluster_id: str, topic_id: str) -> str:

@@ -116,14 +116,15 @@ def _offset_of(message: Message) -> tuple[int, int]:
 def _line(message: Message) -> str:
     """A message as a line of a capture file; what is no text stands there as base64."""
     kind, milliseconds = message.timestamp()
-    flat = [part for pair in message.headers() or () for part in pair]
+    headers = [_texts([value]) for _, value in message.headers() or ()]
+    names = [name for name, _ in message.headers() or ()]
     (key,), key_is_packed = _texts([message.key()])
     (payload,), payload_is_packed = _texts([message.value()])
-    texts, headers_are_packed = _texts(flat)
+    # Which of the headers, counted from 0: names and other values stay text.
+    binary = [place for place, (_, is_packed) in enumerate(headers) if is_packed]
     packed = {
         "encoding": payload_is_packed,
         "key_encoding": key_is_packed,
-        "headers_encoding": headers_are_packed,
     }
     content = {
         "topic": message.topic(),
@@ -131,10 +132,13 @@ def _line(message: Message) -> str:
         "offset": message.offset(),
         "tstype": _TIMESTAMP_TYPES.get(kind, "unknown"),
         "ts": milliseconds,
-        "headers": texts,
+        "headers": [
+            part for name, (texts, _) in zip(names, headers, strict=True) for part in (name, *texts)
+        ],
         "key": key,
         "payload": payload,
         **{name: "base64" for name, is_packed in packed.items() if is_packed},
+        **({"headers_in_base64": binary} if binary else {}),
     }
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 

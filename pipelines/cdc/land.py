@@ -281,6 +281,7 @@ class _TopicLander:
             letters,
             counted_batches=progress.batches,
             contract_version=self._contract.version if self._contract else None,
+            epoch=self._contract.epoch if self._contract else None,
             batch_id=batch_id,
             run_id=self._run_id,
             landed_at=landed_at,

@@ -87,7 +87,9 @@ class Progress:
         if position := row.get("reached_position"):
             self.reached_position = max(position, self.reached_position or "")
         partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
-        self.highest[partition] = max(self.highest.get(partition, -1), last)
+        if row["consumed"]:
+            # A repaired letter may have taken a place beyond what has been read.
+            self.highest[partition] = max(self.highest.get(partition, -1), last)
         if last - first + 1 == row["consumed"]:
             self.dense[partition] = _merged([*self.dense.get(partition, []), (first, last)])
         else:

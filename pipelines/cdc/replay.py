@@ -246,6 +246,15 @@ class _TopicReplay:
         texts = [line.decode() for line in lines]
         numbers = pa.array(range(len(texts)), pa.int64())
         self._decoder.decode(pa.array(texts, pa.large_string()), numbers)
+        if self._contract:
+            # A letter belongs to the epoch in which it came, else it would overtake newer rows.
+            epochs = [letter["epoch"] or 0 for letter in letters]
+            told = {"number": numbers, "epoch": pa.array(epochs, pa.int32())}
+            self._connection.register("told", pa.table(told))
+            self._connection.execute(
+                "update decoded set _epoch = told.epoch from told where line_number = told.number"
+            )
+            self._connection.unregister("told")
         rows = self._connection.execute(
             """select line_number, partition_no, offset_no, disposition, reason
                from decoded order by line_number"""

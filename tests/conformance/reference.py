@@ -93,7 +93,12 @@ class Reference:
         """Each change with each key that it concerns, and whether the row lives after it."""
         history = self.history()
         keys = {change.key for change in history if change.key is not None}
-        ends = {c.order[0]: c for c in history if c.ends_snapshot}
+        ends: dict[int, Change] = {}
+        for change in history:
+            if change.ends_snapshot:
+                ends[change.order[0]] = max(
+                    change, ends.get(change.order[0], change), key=lambda c: c.at
+                )
         epoch = 0
         for change in history:
             if change.order[0] > epoch:

@@ -168,7 +168,11 @@ MARKER = "__debezium_unavailable_value"
 FORMS = {
     "text": MARKER,
     "bytes": base64.b64encode(MARKER.encode()).decode(),
+    "bytes in hex": MARKER.encode().hex(),
     "array": [MARKER],
+    "array of bytes": [base64.b64encode(MARKER.encode()).decode()],
+    "array of integers": list(MARKER.encode()),
+    "array of uuids": ["b68a35a7-17ad-35b3-af2a-ae46edb4545a"],
     "hstore": {MARKER: MARKER},
 }
 
@@ -230,3 +234,76 @@ def test_the_source_block_of_a_flattened_event_may_be_short(lake: Lake) -> None:
     lake.deliver(message(0, row), message(1, BRIEF))
     assert lake.row()["_source_position"].endswith(".1." + "5".zfill(20))
     assert lake.reasons() == ["not_a_change_event"]
+
+
+@pytest.mark.parametrize(
+    "header", ["", "Struct{id=1}", "null", "[]", '{"other": 1}', '{"id": "x"}']
+)
+def test_a_former_key_that_cannot_be_read_is_no_former_key(lake: Lake, header: str) -> None:
+    lake.deliver(message(1, envelope(1, BRIEF), headers=["__debezium.oldkey", header]))
+    assert lake.reasons() == []
+    assert lake.row()["_former_key"] is None
+
+
+def test_a_former_key_is_decoded_like_the_key(tmp_path: Path) -> None:
+    columns = (Column(name="id", type="date", encoding="days"), *NARROW.columns[1:])
+    lake = Lake(tmp_path, Contracts([NARROW.model_copy(update={"columns": columns})]))
+    headers = ["__debezium.oldkey", json.dumps({"id": 19849})]
+    lake.deliver(message(1, envelope(1, BRIEF | {"id": 19850}), headers=headers))
+    assert (lake.row()["id"], lake.row()["_former_key"]) == (date(2024, 5, 7), ["2024-05-06"])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [5, [], {}, {"fields": 5}, {"fields": ["x"]}, {"fields": [{"field": "after", "fields": 1}]},
+     {"fields": [{"field": "after", "fields": [{"name": [], "field": "id"}]}]},
+     {"fields": [{"field": "after", "fields": [{"name": DECIMAL, "parameters": "x"}]}]}],
+)  # fmt: skip
+def test_a_schema_of_another_shape_is_passed_over(lake: Lake, schema: Any) -> None:
+    lake.deliver(message(1, {"schema": schema, "payload": envelope(1, BRIEF)}))
+    assert lake.reasons() == []
+    assert lake.row()["label"] == "one"
+
+
+def test_columns_may_be_called_like_parts_of_an_envelope(tmp_path: Path) -> None:
+    columns = (
+        *NARROW.columns,
+        Column(name="payload", type="varchar"),
+        Column(name="op", type="varchar"),
+    )
+    lake = Lake(tmp_path, Contracts([NARROW.model_copy(update={"columns": columns})]))
+    row = BRIEF | {"payload": '{"a": 1}', "op": "buy"}
+    lake.deliver(message(0, flattened(envelope(0, row))), message(1, envelope(1, row)))
+    assert lake.reasons() == []
+    assert [(r["payload"], r["op"], r["_op"]) for r in lake.rows()] == [
+        ('{"a": 1}', "buy", "c")
+    ] * 2
+
+
+def test_a_key_finer_than_microseconds_is_a_dead_letter(tmp_path: Path) -> None:
+    columns = (Column(name="id", type="timestamp"), *NARROW.columns[1:])
+    lake = Lake(tmp_path, Contracts([NARROW.model_copy(update={"columns": columns})]))
+    times = [f"2024-05-06T10:00:00.{fraction}Z" for fraction in ("1234561", "1234562", "123456")]
+    lake.deliver(*(message(n, envelope(n, BRIEF | {"id": at})) for n, at in enumerate(times)))
+    assert lake.reasons() == ["wrong_type", "wrong_type"]
+    assert lake.offsets() == [2]
+
+
+def test_a_number_of_milliseconds_is_infinite_only_where_no_date_is(tmp_path: Path) -> None:
+    columns = [
+        Column(**c.model_dump() | {"encoding": "millis"}) if c.name == "at" else c
+        for c in THING.columns
+    ]
+    lake = Lake(tmp_path, Contracts([THING.model_copy(update={"columns": tuple(columns)})]))
+    lake.deliver(thing(0, **WHOLE | {"at": 2**31 - 1}), thing(1, **WHOLE | {"at": 2**63 - 1}))
+    assert lake.rows()[0]["at"] == datetime(1970, 1, 25, 20, 31, 23, 647000, UTC)
+    assert (lake.rows()[1]["at"], json.loads(lake.rows()[1]["_extra"])) == (
+        None,
+        {"at": str(2**63 - 1)},
+    )
+
+
+def test_a_negative_scale_adds_zeros(typed: Lake) -> None:
+    field = {"field": "price", "name": DECIMAL, "parameters": {"scale": "-2"}}
+    typed.deliver(message(1, with_schema(envelope(1, WHOLE | {"price": unscaled(12)}), field)))
+    assert typed.row()["price"] == Decimal("1200.00")

@@ -99,7 +99,11 @@ changed as (
             {%- endfor %}
     cross join death
     {%- endif %}
-    where known._change_id is null or news._order_key < known._order_key
+    where
+        known._change_id is null
+        or news._order_key < known._order_key
+        -- The latest end of the snapshots of an epoch counts, whatever batch it came in.
+        or (news._op = 'p' and news._source_ts > known._source_ts)
 ),
 {%- else -%}
 changed as (

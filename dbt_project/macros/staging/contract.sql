@@ -53,7 +53,7 @@
     {%- set names = [] -%}
     {%- set table = contract_table() -%}
     {%- for column in (table.columns.values() if table else []) -%}
-        {%- if column.config.meta.get('toast') -%}
+        {%- if column.config.meta.get('toast') and column.config.meta.get('pii') != 'drop' -%}
             {%- do names.append(column.name) -%}
         {%- endif -%}
     {%- endfor -%}

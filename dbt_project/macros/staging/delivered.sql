@@ -37,8 +37,9 @@
     {{ events }}
     {%- else -%}
     {%- set columns = contract_columns() -%}
-    {%- set toast = ['_unavailable', '_former_key'] if contract_toast() else [] -%}
-    select {{ (columns + ['_op', '_change_position', '_order_key', '_source_ts'] + toast
+    {%- set others = ['_unavailable', '_former_key'] if contract_toast() else [] -%}
+    {%- set others = others + ([] if contract_key() else ['_transaction_order']) -%}
+    select {{ (columns + ['_op', '_change_position', '_order_key', '_source_ts'] + others
         + ['_partition', '_batch_id']) | join(', ') }}
     from (
         {{ events }}
@@ -46,8 +47,8 @@
     union all
     select
         {% for column in columns + ["'p'", epoch_position(), epoch_position(), 'max(_source_ts)']
-            + toast + ['min(_partition)', 'min(_batch_id)'] -%}
-        {{ 'null' if column in columns + toast else column }}{{ ',' if not loop.last }}
+            + others + ['min(_partition)', 'min(_batch_id)'] -%}
+        {{ 'null' if column in columns + others else column }}{{ ',' if not loop.last }}
         {% endfor -%}
     from (
         {{ events }}
