@@ -237,7 +237,7 @@ class Scenario:
         if event["op"] != "t" and self.key:
             told = [row.get(n) for n in self.key]
             key = tuple(self._typed(n, v) for n, v in zip(self.key, told, strict=True))
-        forms = {MARKER, event.get("marker", MARKER)}
+        forms = (MARKER, event.get("marker", MARKER))
         gone = frozenset(n for n in self.toast if row.get(n) in forms)
         former = event.get("former_key")
         place = None
