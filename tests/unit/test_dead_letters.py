@@ -18,7 +18,7 @@ from pipelines.cdc.resolutions import Resolutions
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
-from tests.unit.events import BRIEF, TOPIC, Lake, envelope, message, thing, things
+from tests.unit.events import BRIEF, NARROW, TOPIC, Lake, envelope, message, thing, things
 
 BAD = thing(1, count="x")
 GOOD = thing(1, count=11)
@@ -58,6 +58,18 @@ def test_letters_land_at_their_places_once_the_contract_is_repaired(repairable: 
         row["_source_ts_us"] for row in repairable.rows()[:3]
     )
     repairable.assert_reconciled()
+
+
+def test_a_letter_lands_in_the_epoch_in_which_it_came(lake: Lake) -> None:
+    lake.deliver(thing(0, label="__debezium_unavailable_value"))
+    columns = tuple(
+        column.model_copy(update={"toast": False}) if column.name == "label" else column
+        for column in NARROW.columns
+    )
+    later = with_contract(lake, NARROW.model_copy(update={"columns": columns, "epoch": 1}))
+    later.deliver(thing(1), name="b.jsonl")
+    assert later.replay().counts == {"landed": 1}
+    assert [row["_epoch"] for row in later.rows()] == [0, 1]
 
 
 def test_a_replayed_batch_is_staged_by_its_id_under_its_table(repairable: Lake) -> None:
