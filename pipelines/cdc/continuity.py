@@ -2,7 +2,7 @@
 
 Both would be passed over in silence: positions that start lower make every change stale, and
 offsets that start again make every message a repetition. Time tells them apart from what really is
-late or repeated: it is newer than all that has landed.
+late or repeated: they are newer than the change that reached furthest.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pipelines.cdc.ledger import Progress
 from pipelines.contract import Table
 from pipelines.errors import LakehouseError
 
-# Two transactions may take their times in another order than their places in the log.
-_CLOCK_TOLERANCE = "interval 1 second"
+# A source's clock may be set back, and partitions be read one after the other.
+_CLOCK_TOLERANCE = "interval 1 minute"
 _WITHOUT_LAST_COMMIT = "0" * 20 + ".1."
 
 
@@ -56,11 +56,15 @@ def refuse_another_log(
         f"""select
                 min(offset_no) filter (
                     novelty = '{novelty.NEW}' and disposition in ('{LANDED}', '{TRUNCATE}')
-                    and _source_ts > $newest + {_CLOCK_TOLERANCE} and {position} < $reached
+                    and _source_ts > $reached_at + {_CLOCK_TOLERANCE} and {position} < $reached
                     and _snapshot is distinct from 'incremental' and {is_placed}),
                 min(offset_no) filter ({looks_new})
             from judged""",
-        {"newest": progress.newest_source_ts, "reached": progress.reached_position or ""},
+        {
+            "newest": progress.newest_source_ts,
+            "reached": progress.reached_position or "",
+            "reached_at": progress.reached_at,
+        },
     ).fetchall()
     backwards, again = rows[0]
     if again is not None:

@@ -326,19 +326,20 @@ class _TopicLander:
     def _partition_rows(self, source: str) -> list[dict[str, object]]:
         """One ledger row for each partition that has messages not yet in the ledger."""
         counts = ", ".join(f"count(*) filter (disposition = '{name}')" for name in DISPOSITIONS)
-        newest, position = "null::timestamptz", "null::varchar"
+        newest, position, at = "null::timestamptz", "null::varchar", "null::timestamptz"
         if self._contract:
             newest = "max(_source_ts)"
-            position = f"max({continuity.reached('_epoch', '_source_position')})"
+            reached = continuity.reached("_epoch", "_source_position")
+            position, at = f"max({reached})", f"arg_max(_source_ts, {reached})"
         found = self._connection.execute(
-            f"""select partition_no, min(offset_no), max(offset_no), {newest}, {position},
+            f"""select partition_no, min(offset_no), max(offset_no), {newest}, {position}, {at},
                     count(*), {counts}
                 from judged where novelty <> '{novelty.REPLAYED}'
                     and partition_no is not null and offset_no is not null
                 group by partition_no order by partition_no"""
         ).fetchall()
         names = ("partition", "first_offset", "last_offset", "newest_source_ts",
-                 "reached_position", "consumed", *DISPOSITIONS)  # fmt: skip
+                 "reached_position", "reached_at", "consumed", *DISPOSITIONS)  # fmt: skip
         return [self._row(source) | dict(zip(names, values, strict=True)) for values in found]
 
     def _row(self, source: str) -> dict[str, object]:

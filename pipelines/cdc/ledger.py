@@ -38,6 +38,7 @@ SCHEMA = pa.schema(
         ("source_messages", pa.int64()),
         ("newest_source_ts", UTC_MICROSECONDS),
         ("reached_position", pa.string()),
+        ("reached_at", UTC_MICROSECONDS),
         ("committed_at", UTC_MICROSECONDS),
     ]
 )
@@ -56,6 +57,7 @@ class Progress:
         batches: ids of the batches that are counted.
         newest_source_ts: the newest time of the source.
         reached_position: the highest epoch and position, as one text.
+        reached_at: the source's time of the change there.
         sources: names of the files and streams that messages came from.
         stamps: file name → stamps with which it was read to its end.
         digests: SHA-256 of the contents that were read to their end → messages in them.
@@ -67,6 +69,7 @@ class Progress:
     batches: set[str] = field(default_factory=set)
     newest_source_ts: datetime | None = None
     reached_position: str | None = None
+    reached_at: datetime | None = None
     sources: set[str] = field(default_factory=set)
     stamps: dict[str, set[str]] = field(default_factory=dict)
     digests: dict[str, int] = field(default_factory=dict)
@@ -84,8 +87,9 @@ class Progress:
             self.sources.add(row["source_file"])
         if newest := row.get("newest_source_ts"):
             self.newest_source_ts = max(newest, self.newest_source_ts or newest)
-        if position := row.get("reached_position"):
-            self.reached_position = max(position, self.reached_position or "")
+        position = row.get("reached_position") or ""
+        if position > (self.reached_position or ""):
+            self.reached_position, self.reached_at = position, row["reached_at"]
         partition, first, last = row["partition"], row["first_offset"], row["last_offset"]
         if row["consumed"]:
             # A repaired letter may have taken a place beyond what has been read.
@@ -119,7 +123,7 @@ class Ledger:
     def _read_progress(self, topic: str) -> Progress:
         columns = ["batch_id", "partition", "first_offset", "last_offset", "consumed",
                    "source_file", "source_stamp", "source_digest", "source_messages",
-                   "newest_source_ts", "reached_position"]  # fmt: skip
+                   "newest_source_ts", "reached_position", "reached_at"]  # fmt: skip
         rows = self._table.to_pyarrow_table(columns=columns, filters=[("topic", "=", topic)])
         progress = Progress()
         for row in rows.to_pylist():

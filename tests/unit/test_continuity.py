@@ -38,7 +38,7 @@ def at(offset: int, *, lsn: int, seconds: int, op: str = "u", **changes: Any) ->
 def test_a_failover_to_lower_positions_is_refused_until_a_new_epoch(tmp_path: Path) -> None:
     lake = Lake(tmp_path, Contracts([NARROW]))
     lake.deliver(at(0, lsn=5000, seconds=0), at(1, lsn=5100, seconds=5))
-    after = [at(2, lsn=40, seconds=60, op="r", snapshot="first"), at(3, lsn=50, seconds=70)]
+    after = [at(2, lsn=40, seconds=100, op="r", snapshot="first"), at(3, lsn=50, seconds=110)]
     for _ in range(2):
         with pytest.raises(LakehouseError, match="positions are below") as caught:
             lake.deliver(*after, name="b.jsonl")
@@ -47,16 +47,24 @@ def test_a_failover_to_lower_positions_is_refused_until_a_new_epoch(tmp_path: Pa
     lake.contracts = Contracts([NARROW.model_copy(update={"epoch": 1})])
     assert lake.land().landed == 2
     assert [row["_epoch"] for row in lake.rows()] == [0, 0, 1, 1]
-    lake.deliver(at(4, lsn=60, seconds=80), name="c.jsonl")
+    lake.deliver(at(4, lsn=60, seconds=120), name="c.jsonl")
     lake.assert_reconciled()
 
 
 def test_a_second_snapshot_without_a_new_epoch_is_refused(lake: Lake) -> None:
     lake.deliver(at(0, lsn=5000, seconds=0), at(1, lsn=5100, seconds=5))
     snapshot = {"snapshot": "first", "sequence": '[null,"6000"]'}
-    read = at(2, lsn=6000, seconds=60, op="r", **snapshot)
+    read = at(2, lsn=6000, seconds=100, op="r", **snapshot)
     with pytest.raises(LakehouseError, match="from offset 2 on"):
         lake.deliver(read, name="b.jsonl")
+
+
+def test_a_failover_is_noticed_in_small_batches_too(lake: Lake) -> None:
+    lake.deliver(at(0, lsn=5000, seconds=0))
+    for n in range(1, 8):
+        lake.deliver(at(n, lsn=10 + n, seconds=8 * n), name=f"{n:02d}.jsonl")
+    with pytest.raises(LakehouseError, match="from offset 8 on"):
+        lake.deliver(at(8, lsn=18, seconds=64), name="08.jsonl")
 
 
 LATE: dict[str, list[Row]] = {
@@ -65,9 +73,9 @@ LATE: dict[str, list[Row]] = {
     "a first snapshot read late": [
         {"lsn": 1, "seconds": 2, "op": "r", "snapshot": "last", "sequence": '[null,"1"]'}
     ],
-    "an incremental snapshot": [{"lsn": 100, "seconds": 60, "op": "r", "snapshot": "incremental"}],
-    "clocks within a second": [{"lsn": 5050, "seconds": 6}],
-    "without the last commit": [{"lsn": 100, "seconds": 60, "sequence": None}],
+    "an incremental snapshot": [{"lsn": 100, "seconds": 100, "op": "r", "snapshot": "incremental"}],
+    "a clock that was set back": [{"lsn": 5050, "seconds": 60}],
+    "without the last commit": [{"lsn": 100, "seconds": 100, "sequence": None}],
     "going on": [{"lsn": 5200, "seconds": 60}, {"lsn": 5201, "seconds": 59}],
 }
 
