@@ -48,14 +48,18 @@ def maintain(
     if as_json:
         print_json([asdict(report) for report in reports])
         return
-    _show(reports, dry_run=dry_run)
+    if reports:
+        _show(reports, dry_run=dry_run)
+    else:
+        out.print("there is no table yet")
 
 
 def _show(reports: list[TableReport], *, dry_run: bool) -> None:
-    table = RichTable(
-        "table", "files", "MiB", "log entries", "files removed", "MiB removed", "skipped",
-        title="What would be done" if dry_run else None,
-    )  # fmt: skip
+    table = RichTable(title="What would be done" if dry_run else None)
+    # A name that is cut names nothing.
+    table.add_column("table", no_wrap=True)
+    for name in ("files", "MiB", "log entries", "files removed", "skipped"):
+        table.add_column(name)
     for report in reports:
         before, after = report.before, report.after
         table.add_row(
@@ -64,7 +68,6 @@ def _show(reports: list[TableReport], *, dry_run: bool) -> None:
             _change(f"{before.mebibytes:,.1f}", f"{after.mebibytes:,.1f}"),
             _change(f"{before.log_entries:,}", f"{after.log_entries:,}"),
             f"{report.files_removed:,}",
-            f"{report.mebibytes_removed:,.1f}",
             "; ".join(report.skipped),
         )
     out.print(table)
