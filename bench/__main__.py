@@ -1,15 +1,16 @@
-"""`python -m bench [land|line|all-clients]`: prints the tables of docs/benchmarks.md."""
+"""`python -m bench [land|line|all-clients|maintain]`: prints the tables of docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import sys
 
-from bench import land, line
+from bench import land, line, maintain
 
 BENCHES = {
     "land": land.main,
     "line": line.main,
     "all-clients": line.all_clients,
+    "maintain": maintain.main,
 }
 
 

@@ -19,8 +19,8 @@ from pipelines.cdc.decode import DEAD, LANDED, TRUNCATE
 from pipelines.cdc.ledger import Ledger
 from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError
+from pipelines.lake.tables import EXPIRY
 
-_EXPIRY = "delta.setTransactionRetentionDuration"
 _ANEW = "move {raw} and the work file warehouse.duckdb aside and land all capture files anew"
 
 
@@ -79,12 +79,12 @@ def _open(raw: Path, folder: str) -> DeltaTable | None:
     if not DeltaTable.is_deltatable(str(raw / folder)):
         return None
     table = DeltaTable(str(raw / folder))
-    if table.metadata().configuration.get(_EXPIRY):
+    if table.metadata().configuration.get(EXPIRY):
         raise LakehouseError(
-            f"{raw / folder} has the property {_EXPIRY}: once its app transactions expire, nothing "
+            f"{raw / folder} has the property {EXPIRY}: once its app transactions expire, nothing "
             "tells any more how far it was landed",
             'empty that property: python -c "from deltalake import DeltaTable; '
-            f"DeltaTable('{raw / folder}').alter.set_table_properties({{'{_EXPIRY}': ''}})\"",
+            f"DeltaTable('{raw / folder}').alter.set_table_properties({{'{EXPIRY}': ''}})\"",
         )
     return table
 

@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on the lake's home, held by the kernel, thus never left behind."""
+"""One writer at a time: locks on the lake's home, held by the kernel, thus never left behind."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pipelines.errors import LakehouseError
 from pipelines.lake.ids import now
 
 _POLL_SECONDS = 0.2
+RUN = "run"
+MAINTENANCE = "maintain"
 
 
 class Busy(LakehouseError):
@@ -21,20 +23,25 @@ class Busy(LakehouseError):
 
 
 @contextmanager
-def exclusive(state: Path, command: str, wait_seconds: float = 5.0) -> Iterator[None]:
+def exclusive(
+    state: Path, command: str, wait_seconds: float = 5.0, *, name: str = RUN
+) -> Iterator[None]:
     """Hold the lake for a run; short readers of staging are waited for.
 
+    Args:
+        name: which lock; maintenance has one of its own, which keeps away nothing but maintenance.
+
     Raises:
-        Busy: another run holds it; names its pid, command and start.
+        Busy: somebody else holds that lock; names pid, command and start.
     """
-    with _opened(state) as handle:
-        _acquire(handle, fcntl.LOCK_EX, state, wait_seconds)
+    with _opened(state, name) as handle:
+        _acquire(handle, fcntl.LOCK_EX, state, wait_seconds, name)
         owner = {"pid": os.getpid(), "command": command, "started_at": now().isoformat()}
-        _owner_file(state).write_text(json.dumps(owner))
+        _owner_file(state, name).write_text(json.dumps(owner))
         try:
             yield
         finally:
-            _owner_file(state).unlink(missing_ok=True)
+            _owner_file(state, name).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -61,13 +68,13 @@ def owner(state: Path) -> dict[str, str] | None:
     return None
 
 
-def _owner_file(state: Path) -> Path:
-    return state / "run.owner.json"
+def _owner_file(state: Path, name: str = RUN) -> Path:
+    return state / f"{name}.owner.json"
 
 
-def _read_owner(state: Path) -> dict[str, str]:
+def _read_owner(state: Path, name: str = RUN) -> dict[str, str]:
     try:
-        found: dict[str, str] = json.loads(_owner_file(state).read_text())
+        found: dict[str, str] = json.loads(_owner_file(state, name).read_text())
     except (FileNotFoundError, ValueError):
         # A reader holds the lock, or the owner is just about to write its name.
         return {"pid": "unknown", "command": "a query of staging", "started_at": "a moment ago"}
@@ -75,16 +82,16 @@ def _read_owner(state: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(state: Path) -> Iterator[int]:
+def _opened(state: Path, name: str = RUN) -> Iterator[int]:
     state.mkdir(parents=True, exist_ok=True)
-    handle = os.open(state / "run.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    handle = os.open(state / f"{name}.lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         yield handle
     finally:
         os.close(handle)
 
 
-def _acquire(handle: int, mode: int, state: Path, wait_seconds: float) -> None:
+def _acquire(handle: int, mode: int, state: Path, wait_seconds: float, name: str = RUN) -> None:
     deadline = time.monotonic() + wait_seconds
     while True:
         try:
@@ -93,7 +100,7 @@ def _acquire(handle: int, mode: int, state: Path, wait_seconds: float) -> None:
             if time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
                 continue
-            who = _read_owner(state)
+            who = _read_owner(state, name)
             raise Busy(
                 f"{who['command']} is running in {state.parent} "
                 f"(pid {who['pid']}, since {who['started_at']})",

@@ -11,7 +11,13 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import structlog
-from deltalake import CommitProperties, DeltaTable, WriterProperties, write_deltalake
+from deltalake import (
+    CommitProperties,
+    DeltaTable,
+    PostCommitHookProperties,
+    WriterProperties,
+    write_deltalake,
+)
 
 from pipelines.lake.ids import now
 from pipelines.lake.tables import UTC_MICROSECONDS
@@ -21,6 +27,8 @@ log = structlog.get_logger()
 MANIFEST = "manifest.json"
 PUBLICATION = "marts._publication"
 _WHOLE = ""
+# Until the manifest moves, readers need the log of the version before this commit.
+_KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,7 @@ def _write(
         partition_by=[source.partition_by] if source.partition_by else None,
         writer_properties=WriterProperties(compression="ZSTD"),
         commit_properties=CommitProperties(custom_metadata={"run_id": run_id}),
+        post_commithook_properties=_KEEP_LOG,
     )
 
 
@@ -220,6 +229,7 @@ def _publish_record(manifest: Manifest, published: Path) -> Published:
         mode="overwrite",
         schema_mode="overwrite",
         commit_properties=CommitProperties(custom_metadata={"run_id": manifest.run_id}),
+        post_commithook_properties=_KEEP_LOG,
     )
     version = DeltaTable(str(target)).version()
     return Published(str(path), version, len(rows), manifest.run_id, schema.names, {})

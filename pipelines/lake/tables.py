@@ -21,6 +21,8 @@ from pipelines.errors import LakehouseError
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 PARTITIONS = ["year", "month"]
+# A table property under which app transactions, and with them the progress, are forgotten.
+EXPIRY = "delta.setTransactionRetentionDuration"
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
