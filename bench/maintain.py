@@ -21,7 +21,7 @@ from pipelines.cdc.land import opened
 from pipelines.contract import Contracts
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id
-from pipelines.lake.maintain import geometry, kept, maintain, targets
+from pipelines.maintain import geometry, kept, maintain, targets
 from tests.unit.events import THING, TOPIC, Lake, things
 
 ROWS = 20

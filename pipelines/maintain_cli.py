@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table as RichTable
 
+from pipelines import maintain as maintenance
 from pipelines.contract import load_contracts
-from pipelines.lake import maintain as maintenance
 from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.ids import new_id
-from pipelines.lake.maintain import WEEK_HOURS, TableReport
+from pipelines.maintain import WEEK_HOURS, TableReport
 from pipelines.settings import Settings
 from pipelines.terminal import err, out, print_json
 

@@ -16,14 +16,14 @@ from deltalake.exceptions import CommitFailedError
 from typer.testing import CliRunner
 
 from pipelines import cli
+from pipelines import maintain as maintenance
 from pipelines.cdc import books, land
 from pipelines.cdc.ledger import Ledger
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
-from pipelines.lake import maintain as maintenance
-from pipelines.lake.maintain import TableReport, geometry, kept, maintain, targets
 from pipelines.lake.publish import Manifest, Source, publish
 from pipelines.lake.tables import EXPIRY
+from pipelines.maintain import TableReport, geometry, kept, maintain, targets
 from tests.unit.events import TOPIC, Lake, things
 
 RAW = "raw.shop_public_thing"

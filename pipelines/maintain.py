@@ -5,6 +5,7 @@ Rows, app transactions and the versions that readers may still be reading stay a
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections import defaultdict
@@ -279,13 +280,10 @@ def _compact(path: Path, run_id: str) -> None:
 
 def _refuse_doubled_rows(path: Path, seen: int, run_id: str) -> None:
     """delta-rs does not notice another program's compaction; no lock of ours keeps that away."""
-    newest = DeltaTable(str(path))
-    if newest.version() == seen:
-        return
-    for commit in newest.history(newest.version() - seen):
-        if commit.get("run_id") != run_id or commit["operation"] != "OPTIMIZE":
+    newest = DeltaTable(str(path)).version()
+    for version in range(seen + 1, newest + 1):
+        if not _is_compaction(path, version, run_id):
             continue
-        version = commit["version"]
         rows = [DeltaTable(str(path), version=v).count() for v in (version - 1, version)]
         if rows[0] != rows[1]:
             raise LakehouseError(
@@ -295,6 +293,17 @@ def _refuse_doubled_rows(path: Path, seen: int, run_id: str) -> None:
                 f"import DeltaTable; DeltaTable('{path}').restore({version - 1})\". Let only "
                 "`lakehouse maintain` compact raw tables",
             )
+
+
+def _is_compaction(path: Path, version: int, run_id: str) -> bool:
+    """Whether a version is this run's compaction.
+
+    Asked of the log itself: `DeltaTable.history` also lists commits that came after the table was
+    opened, and then numbers all of them too low.
+    """
+    lines = (path / "_delta_log" / f"{version:020}.json").read_text(encoding="utf-8").splitlines()
+    commits = [action["commitInfo"] for action in map(json.loads, lines) if "commitInfo" in action]
+    return any(c["operation"] == "OPTIMIZE" and c.get("run_id") == run_id for c in commits)
 
 
 def _files_if_compacted(path: Path) -> int:
