@@ -1,16 +1,17 @@
-"""`python -m bench [land|line|all-clients|maintain]`: prints the tables of docs/benchmarks.md."""
+"""`python -m bench [NAME]...`: prints the tables of docs/benchmarks.md."""
 
 from __future__ import annotations
 
 import sys
 
-from bench import land, line, maintain
+from bench import land, line, maintain, stage
 
 BENCHES = {
     "land": land.main,
     "line": line.main,
     "all-clients": line.all_clients,
     "maintain": maintain.main,
+    "stage": stage.main,
 }
 
 

@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from pipelines.cdc import resolutions
 from pipelines.cdc.masking import Masker
 from pipelines.errors import UsageError
-from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create
+from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create, read
 
 FOLDER = "_dead_letters"
 
@@ -143,9 +143,9 @@ class DeadLetters:
 
     def _known_batches(self, topics: set[str]) -> dict[str, str]:
         """Letter id → batch id."""
-        rows = self._table.to_pyarrow_table(
-            columns=["letter_id", "batch_id"], filters=[("topic", "in", sorted(topics))]
-        )
+        columns = pa.schema([SCHEMA.field(name) for name in ("letter_id", "batch_id")])
+        named = ", ".join("'" + topic.replace("'", "''") + "'" for topic in sorted(topics))
+        rows = read(self._table, columns, f"topic in ({named})")
         return dict(zip(rows["letter_id"].to_pylist(), rows["batch_id"].to_pylist(), strict=True))
 
 
@@ -223,8 +223,7 @@ def _rows_named(known: list[str], names: Sequence[str]) -> list[int]:
 def _with_state(letters: pa.Table, raw: Path) -> pa.Table:
     ends: dict[str, dict[str, Any]] = {}
     if DeltaTable.is_deltatable(str(raw / resolutions.FOLDER)):
-        columns = ["letter_id", "resolution", "because", "resolved_at", "batch_id"]
-        marks = DeltaTable(str(raw / resolutions.FOLDER)).to_pyarrow_table(columns=columns)
+        marks = read(DeltaTable(str(raw / resolutions.FOLDER)), resolutions.SCHEMA)
         ends = {mark["letter_id"]: mark for mark in marks.to_pylist()}
     own = [ends.get(letter_id, {}) for letter_id in letters["letter_id"].to_pylist()]
     states = [end.get("resolution", "open") for end in own]

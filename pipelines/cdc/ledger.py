@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE
-from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create
+from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create, read
 
 FOLDER = "_ledger"
 
@@ -43,7 +43,13 @@ SCHEMA = pa.schema(
     ]
 )
 
-OVERVIEW = ("topic", LANDED, TRUNCATE, DEAD, "source_file", "source_stamp")
+OVERVIEW = ["topic", LANDED, TRUNCATE, DEAD, "source_file", "source_stamp"]
+_PROGRESS = [
+    "batch_id", "partition", "first_offset", "last_offset", "consumed", "source_file",
+    "source_stamp", "source_digest", "source_messages", "newest_source_ts", "reached_position",
+    "reached_at",
+]  # fmt: skip
+_KEPT = pa.schema([field for field in SCHEMA if field.name in (*OVERVIEW, *_PROGRESS)])
 
 
 @dataclass
@@ -106,37 +112,34 @@ class Ledger:
     def __init__(self, raw: Path) -> None:
         self.path = raw / FOLDER
         self._table = open_or_create(self.path, SCHEMA, description="what was consumed, by batch")
+        self._rows = read(self._table, _KEPT)
+        self._version = self._table.version()
         self._progress: dict[str, Progress] = {}
-        self._progress_version = self._table.version()
 
     def progress(self, topic: str) -> Progress:
         """The progress of a topic at the newest version."""
-        self._table.update_incremental()
-        if self._table.version() != self._progress_version:
-            # Somebody else has committed: what is remembered may be too little.
-            self._progress.clear()
-            self._progress_version = self._table.version()
+        self._refresh()
         if topic not in self._progress:
-            self._progress[topic] = self._read_progress(topic)
+            progress = self._progress[topic] = Progress()
+            for row in self._rows.filter(pc.field("topic") == topic).to_pylist():
+                progress.add(row)
         return self._progress[topic]
-
-    def _read_progress(self, topic: str) -> Progress:
-        columns = ["batch_id", "partition", "first_offset", "last_offset", "consumed",
-                   "source_file", "source_stamp", "source_digest", "source_messages",
-                   "newest_source_ts", "reached_position", "reached_at"]  # fmt: skip
-        rows = self._table.to_pyarrow_table(columns=columns, filters=[("topic", "=", topic)])
-        progress = Progress()
-        for row in rows.to_pylist():
-            progress.add(row)
-        return progress
 
     def overview(self) -> pa.Table:
         """Counts of rows and letters by topic, and names and stamps of the files read to their end.
 
-        The whole ledger in one reading, which grows with the number of batches.
+        A row each row of the ledger.
         """
+        self._refresh()
+        return self._rows.select(OVERVIEW)
+
+    def _refresh(self) -> None:
         self._table.update_incremental()
-        return self._table.to_pyarrow_table(columns=list(OVERVIEW))
+        if self._table.version() != self._version:
+            # Somebody else has committed: what is remembered may be too little.
+            self._rows = read(self._table, _KEPT)
+            self._version = self._table.version()
+            self._progress.clear()
 
     def commit(
         self,
@@ -174,8 +177,9 @@ class Ledger:
             metadata=metadata,
             transactions=transactions,
         )
-        if self._table.version() == self._progress_version + 1:
-            self._progress_version += 1
+        if self._table.version() == self._version + 1:
+            self._version += 1
+            self._rows = pa.concat_tables([self._rows, pa.Table.from_pylist(list(rows), _KEPT)])
             for row in rows:
                 if row["topic"] in self._progress:
                     self._progress[str(row["topic"])].add(row)
@@ -195,7 +199,9 @@ def totals(raw: Path) -> pa.Table:
     """Sums of each disposition and the newest source time, by topic (all time)."""
     if not DeltaTable.is_deltatable(str(raw / FOLDER)):
         return SCHEMA.empty_table()
-    rows = DeltaTable(str(raw / FOLDER)).to_pyarrow_table()
+    told = ("topic", "consumed", *DISPOSITIONS, "newest_source_ts")
+    columns = pa.schema([SCHEMA.field(name) for name in told])
+    rows = read(DeltaTable(str(raw / FOLDER)), columns)
     sums = [(name, "sum") for name in ("consumed", *DISPOSITIONS)]
     grouped = rows.group_by("topic").aggregate([*sums, ("newest_source_ts", "max")])
     return grouped.rename_columns(
@@ -208,5 +214,6 @@ def batches(raw: Path) -> list[str]:
     """Ids of all batches that may be staged."""
     if not DeltaTable.is_deltatable(str(raw / FOLDER)):
         return []
-    ids = DeltaTable(str(raw / FOLDER)).to_pyarrow_table(columns=["batch_id"])["batch_id"]
-    return sorted(pc.unique(ids.drop_null()).to_pylist())
+    column = pa.schema([SCHEMA.field("batch_id")])
+    rows = read(DeltaTable(str(raw / FOLDER)), column, "batch_id is not null")
+    return sorted(pc.unique(rows["batch_id"]).to_pylist())

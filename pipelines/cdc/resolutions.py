@@ -22,7 +22,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE
 from pipelines.cdc.ledger import Ledger
 from pipelines.lake.ids import now
-from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create
+from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create, read
 
 FOLDER = "_dead_letter_resolutions"
 # Its own app transaction in every table that a replay writes: the progress of a topic-partition
@@ -82,7 +82,7 @@ class Resolutions:
     def resolved(self) -> set[str]:
         """Ids of all letters resolved by now."""
         self._table.update_incremental()
-        return set(self._table.to_pyarrow_table(columns=["letter_id"])["letter_id"].to_pylist())
+        return set(read(self._table, SCHEMA)["letter_id"].to_pylist())
 
     def add(
         self, marks: Sequence[Mark], *, batch_id: str, run_id: str, resolved_at: datetime
@@ -103,9 +103,8 @@ class Resolutions:
     def uncounted(self, ledger: Ledger) -> dict[str, list[Mark]]:
         """Batch id → marks of replays that died before the ledger learned of them."""
         self._table.update_incremental()
-        rows = self._table.to_pyarrow_table(filters=[("resolution", "=", REPLAYED)]).to_pylist()
         found: dict[str, list[Mark]] = {}
-        for row in rows:
+        for row in read(self._table, SCHEMA, f"resolution = '{REPLAYED}'").to_pylist():
             if row["batch_id"] not in ledger.progress(row["topic"]).batches:
                 mark = Mark(**{name: row[name] for name in Mark.__dataclass_fields__})
                 found.setdefault(row["batch_id"], []).append(mark)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import duckdb
 import yaml
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
+from deltalake import DeltaTable
 
+from pipelines.cdc import dead_letters, ledger
 from pipelines.cdc.land import land
 from pipelines.contract import load_contracts
 from pipelines.lake.ids import new_id
+from pipelines.lake.tables import read
 from pipelines.settings import Settings
 from tests.conformance.scenario import NAMESPACE, SERVER, Message, Scenario
 from tests.embedded.dbt_helpers import PROJECT, environment
@@ -74,7 +78,11 @@ class Platform:
     def deliver(self, batches: dict[Scenario, Sequence[Message]]) -> None:
         """Land one batch of each case, then stage all of them."""
         self.land(batches)
-        staged = [name for scenario in batches for name in _models(scenario)]
+        self.stage(batches)
+
+    def stage(self, scenarios: Iterable[Scenario]) -> None:
+        """Run the models of these cases."""
+        staged = [name for scenario in scenarios for name in _models(scenario)]
         self._dbt("run", "--select", *staged)
 
     def land(self, batches: dict[Scenario, Sequence[Message]]) -> None:
@@ -116,13 +124,32 @@ class Platform:
         failed = [r.message for r in result.result.results if r.status != "success"]
         assert result.success, failed or result.exception
 
+    def raw_rows(self, scenario: Scenario) -> int:
+        """Rows of a case's raw table."""
+        return DeltaTable(str(self.settings.raw / scenario.topic)).count()
+
     def query(self, sql: str) -> list[Row]:
-        """Rows of the work file."""
-        with duckdb.connect(str(self.settings.warehouse), read_only=True) as connection:
-            connection.execute("set TimeZone = 'UTC'")
-            found = connection.execute(sql)
-            names = [column[0] for column in found.description]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        """Rows of the work file, which is opened once: after the last delivery."""
+        found = self._warehouse.execute(sql)
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    @cached_property
+    def _warehouse(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(str(self.settings.warehouse), read_only=True)
+        connection.execute("set TimeZone = 'UTC'")
+        return connection
+
+    @cached_property
+    def ledger(self) -> list[Row]:
+        """Rows of the ledger, read once: after the last delivery."""
+        return read(DeltaTable(str(self.settings.raw / ledger.FOLDER)), ledger.SCHEMA).to_pylist()
+
+    @cached_property
+    def dead_letters(self) -> list[Row]:
+        """All dead letters, read once: after the last delivery."""
+        path = str(self.settings.raw / dead_letters.FOLDER)
+        return read(DeltaTable(path), dead_letters.SCHEMA).to_pylist()
 
 
 def _models(scenario: Scenario) -> dict[str, str]:
@@ -133,7 +160,6 @@ def _models(scenario: Scenario) -> dict[str, str]:
         return models
     history = f", history=ref('hist_{table}')" if scenario.toast else ""
     models[f"base_{table}"] = "{{ fold_current(" + source + history + ") }}"
-    models[f"stg_{table}"] = f"select * from {{{{ ref('base_{table}') }}}} where not _is_deleted"
     if scenario.has_versions:
         key, toast = scenario.key[0], json.dumps(scenario.toast).replace('"', "'")
         columns = {n: n for n in scenario.columns if n not in scenario.key}
