@@ -54,3 +54,12 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     conn.execute("set TimeZone = 'UTC'")
     load_delta(conn)
     return conn
+
+
+def connect_warehouse(settings: Settings, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+    """The same, with dbt's work file as the database in use; nobody else may have it open."""
+    conn = connect(settings)
+    place = str(settings.warehouse).replace("'", "''")
+    access = "(read_only)" if read_only else ""
+    conn.execute(f"attach '{place}' as warehouse {access}; use warehouse")
+    return conn
