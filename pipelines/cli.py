@@ -21,7 +21,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from pipelines import backfill_cli, chain, doctor, letters_cli, logs, maintain_cli, status
+from pipelines import (
+    backfill_cli,
+    chain,
+    doctor,
+    letters_cli,
+    logs,
+    maintain_cli,
+    resnapshot_cli,
+    status,
+)
 from pipelines.cdc.decode import DISPOSITIONS
 from pipelines.cdc.kafka import GROUP, KafkaSource
 from pipelines.cdc.kafka_cluster import read_properties
@@ -49,6 +58,7 @@ app.add_typer(shop_app, name="shop")
 app.add_typer(letters_cli.app, name="dead-letters")
 app.command()(maintain_cli.maintain)
 app.command()(backfill_cli.backfill)
+app.command()(resnapshot_cli.resnapshot)
 
 Clients = Annotated[
     str, typer.Option(help="How many households of the 2,469 shop: a number, or all.")
