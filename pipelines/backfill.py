@@ -115,7 +115,7 @@ def backfill(
             run or backfill then finishes it, and what is published stays as it was.
     """
     tables = tables_called(load_contracts(settings.project_dir), names)
-    if not settings.warehouse.exists():
+    if not transform.is_built(settings):
         raise LakehouseError(
             f"nothing is built in {settings.home} yet",
             "a backfill repeats what was built: begin with `lakehouse run`, or name another lake "

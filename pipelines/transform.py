@@ -212,6 +212,11 @@ def _offending_rows(test_sql: str, settings: Settings) -> list[dict[str, Any]]:
             return [{"rows": f"cannot be shown: {error}"}]
 
 
+def is_built(settings: Settings) -> bool:
+    """Whether there is a work file that a green build has left."""
+    return _read_state(settings) is not None
+
+
 def demand_build(settings: Settings, demand: str) -> None:
     """Make a build due though nothing may be new, and have what it builds published.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -138,6 +140,23 @@ def test_an_unknown_table_or_a_missing_lake_is_told_and_makes_no_folder(tmp_path
     with pytest.raises(LakehouseError, match="nothing is built"):
         backfill(settings, MAY)
     assert not settings.home.exists()
+
+
+def test_a_work_file_that_somebody_has_open_is_told(
+    settings: Settings, staged: Callable[..., None]
+) -> None:
+    staged(*CHANGES)
+    hold = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('open', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(settings.warehouse)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as holder:  # fmt: skip
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(LakehouseError, match="cannot be opened"):
+            mark(settings, [NARROW], MAY, "new")
+        holder.communicate("\n")
+    assert mark(settings, [NARROW], MAY, "new")
 
 
 def _named(name: str, namespace: str) -> Table:
