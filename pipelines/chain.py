@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
 from pipelines.lake.disk import clear_about_disk
-from pipelines.lake.duck import connect
+from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
 from pipelines.settings import Settings
@@ -25,7 +26,31 @@ from pipelines.transform import BuildReport, build
 
 log = structlog.get_logger()
 
-Step = Literal["land", "build", "publish"]
+Step = Literal["land", "mark", "build", "publish"]
+Progress = Callable[[Step, str], None]
+DOING: dict[Step, str] = {
+    "land": "Landing", "mark": "Marking", "build": "Building", "publish": "Publishing"
+}  # fmt: skip
+
+
+@dataclass
+class Recorder:
+    """What is kept of a run while it is on.
+
+    Attributes:
+        told: what its record shall tell if it ends well.
+        seconds: how long each step took.
+    """
+
+    run_id: str
+    told: dict[str, Any] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+
+    def finished(self, step: Step) -> None:
+        """End a step; the next one begins now."""
+        self.seconds[step] = round(time.monotonic() - self._began, 2)
+        self._began = time.monotonic()
 
 
 @dataclass
@@ -44,7 +69,7 @@ def run(
     source: Path | KafkaSource | None = None,
     *,
     command: str = "lakehouse run",
-    on_progress: Callable[[Step, str], None] = lambda step, detail: None,
+    on_progress: Progress = lambda step, detail: None,
 ) -> RunReport:
     """Land what is new, build what follows from it, publish it if all its tests pass.
 
@@ -55,43 +80,55 @@ def run(
         Busy: another run holds this lake.
         LakehouseError: a step failed. What landed stays landed; what is published stays as it was.
     """
+    with recorded(settings, command) as recorder:
+        landing = land_new(settings, source, recorder.run_id, on_progress)
+        recorder.finished("land")
+        recorder.told |= {"landed": landing.landed, "dead": landing.dead}
+        built, manifest = build_and_publish(settings, recorder, on_progress)
+    return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
+
+
+@contextmanager
+def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
+    """Hold the lake for a run, and leave a record of it, whether it ends well or not.
+
+    Raises:
+        Busy: another run holds this lake.
+    """
     run_id = new_id()
     structlog.contextvars.bind_contextvars(run_id=run_id)
-    started = now()
-    record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(started)}
-    seconds: dict[str, float] = {}
-    mark = time.monotonic()
-
-    def finished(step: Step) -> None:
-        nonlocal mark
-        seconds[step] = round(time.monotonic() - mark, 2)
-        mark = time.monotonic()
-
+    record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(now())}
+    recorder = Recorder(run_id)
     with lock.exclusive(settings.state, command):
         try:
             with clear_about_disk(settings.home):
-                landing = land_new(settings, source, run_id, on_progress)
-                finished("land")
-                built = build(settings, on_node=lambda name: on_progress("build", name))
-                finished("build")
-                manifest = publish_built(settings, built, run_id, on_progress)
-                finished("publish")
-            record |= {"status": "completed", "landed": landing.landed, "dead": landing.dead}
+                yield recorder
+            record |= {"status": "completed"} | recorder.told
         except BaseException as error:
             record |= {"status": "failed", "error": str(error) or type(error).__name__}
             raise
         finally:
-            record |= {"finished_at": str(now()), "seconds": seconds}
+            record |= {"finished_at": str(now()), "seconds": recorder.seconds}
             _append_record(settings, record)
             structlog.contextvars.unbind_contextvars("run_id")
-    return RunReport(run_id, landing, built, manifest, seconds)
+
+
+def build_and_publish(
+    settings: Settings, recorder: Recorder, on_progress: Progress = lambda step, detail: None
+) -> tuple[BuildReport, Manifest]:
+    """Build what follows from what has landed, and publish it if all its tests pass."""
+    built = build(settings, on_node=lambda name: on_progress("build", name))
+    recorder.finished("build")
+    manifest = publish_built(settings, built, recorder.run_id, on_progress)
+    recorder.finished("publish")
+    return built, manifest
 
 
 def land_new(
     settings: Settings,
     source: Path | KafkaSource | None,
     run_id: str,
-    on_progress: Callable[[Step, str], None] = lambda step, detail: None,
+    on_progress: Progress = lambda step, detail: None,
 ) -> LandReport:
     """Land from Kafka or a capture folder; else from the inbox, where no file is no news."""
     contracts = load_contracts(settings.project_dir)
@@ -112,16 +149,14 @@ def publish_built(
     settings: Settings,
     built: BuildReport,
     run_id: str,
-    on_progress: Callable[[Step, str], None] = lambda step, detail: None,
+    on_progress: Progress = lambda step, detail: None,
 ) -> Manifest:
     """Publish a green build, unless readers see that very build already."""
     former = read_manifest(settings.published)
     if former is not None and former.build_id == built.build_id:
         return former
     on_progress("publish", f"{len(built.sources)} tables")
-    with connect(settings) as connection:
-        place = str(settings.warehouse).replace("'", "''")
-        connection.execute(f"attach '{place}' as warehouse (read_only); use warehouse")
+    with connect_warehouse(settings) as connection:
         (dated,) = connection.execute(
             "select cast(max(business_date) as varchar) from intermediate.int_business_date"
         ).fetchall()

@@ -21,7 +21,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from pipelines import chain, doctor, letters_cli, logs, maintain_cli, status
+from pipelines import (
+    backfill_cli,
+    chain,
+    doctor,
+    letters_cli,
+    logs,
+    maintain_cli,
+    resnapshot_cli,
+    status,
+)
 from pipelines.cdc.decode import DISPOSITIONS
 from pipelines.cdc.kafka import GROUP, KafkaSource
 from pipelines.cdc.kafka_cluster import read_properties
@@ -48,6 +57,8 @@ shop_app = typer.Typer(help="The demo shop: real purchases as change events.", n
 app.add_typer(shop_app, name="shop")
 app.add_typer(letters_cli.app, name="dead-letters")
 app.command()(maintain_cli.maintain)
+app.command()(backfill_cli.backfill)
+app.command()(resnapshot_cli.resnapshot)
 
 Clients = Annotated[
     str, typer.Option(help="How many households of the 2,469 shop: a number, or all.")
@@ -337,13 +348,12 @@ def _set_by_signals(stop: Event) -> Iterator[None]:
 
 
 def _run(settings: Settings, source: Path | KafkaSource | None, command: str) -> chain.RunReport:
-    words = {"land": "Landing", "build": "Building", "publish": "Publishing"}
     with err.status("Starting …") as spinner:
         report = chain.run(
             settings,
             source,
             command=command,
-            on_progress=lambda step, detail: spinner.update(f"{words[step]} {detail} …"),
+            on_progress=lambda step, detail: spinner.update(f"{chain.DOING[step]} {detail} …"),
         )
     landing, built, seconds = report.landing, report.build, report.seconds
     dead = f"[red]{landing.dead:,} dead letters[/], " if landing.dead else ""

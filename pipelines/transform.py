@@ -17,7 +17,7 @@ import structlog
 
 from pipelines.cdc.ledger import batches
 from pipelines.errors import LakehouseError
-from pipelines.lake.duck import connect
+from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.publish import Source
 from pipelines.settings import Settings
 
@@ -203,8 +203,7 @@ def _offending_rows(test_sql: str, settings: Settings) -> list[dict[str, Any]]:
         test_sql,
         flags=re.IGNORECASE | re.DOTALL,
     )
-    with connect(settings) as connection:
-        connection.execute(f"attach '{settings.warehouse}' as warehouse (read_only); use warehouse")
+    with connect_warehouse(settings) as connection:
         try:
             found = connection.execute(f"select * from ({test_sql}) limit {_SHOWN_ROWS}")
             names = [column[0] for column in found.description or []]
@@ -213,19 +212,42 @@ def _offending_rows(test_sql: str, settings: Settings) -> list[dict[str, Any]]:
             return [{"rows": f"cannot be shown: {error}"}]
 
 
+def is_built(settings: Settings) -> bool:
+    """Whether there is a work file that a green build has left."""
+    return _read_state(settings) is not None
+
+
+def demand_build(settings: Settings, demand: str) -> None:
+    """Make a build due though nothing may be new, and have what it builds published.
+
+    Until a build of this demand is green, each run tries again.
+
+    Args:
+        demand: an id that no demand before had.
+    """
+    _replace(_demand_file(settings), demand)
+
+
 def _news(settings: Settings) -> dict[str, str]:
-    """What a build depends on: the project's files, and the batches that may be staged."""
+    """What a build depends on: the project's files, the batches that may be staged, the demand."""
     project = hashlib.sha256()
     for path in sorted(settings.project_dir.rglob("*")):
         inside = path.relative_to(settings.project_dir)
         if path.suffix in (".sql", ".yml", ".yaml") and inside.parts[0] not in ("target", "logs"):
             project.update(f"{inside}\0".encode() + path.read_bytes())
     staged = hashlib.sha256("\n".join(batches(settings.raw)).encode())
-    return {"project": project.hexdigest(), "batches": staged.hexdigest()}
+    news = {"project": project.hexdigest(), "batches": staged.hexdigest()}
+    if _demand_file(settings).exists():
+        news["demand"] = _demand_file(settings).read_text()
+    return news
 
 
 def _build_id(news: dict[str, str]) -> str:
     return hashlib.sha256(json.dumps(news).encode()).hexdigest()[:16]
+
+
+def _demand_file(settings: Settings) -> Path:
+    return settings.state / "demanded-build"
 
 
 def _state_file(settings: Settings) -> Path:
@@ -268,9 +290,13 @@ def _write_state(settings: Settings, news: dict[str, str], sources: list[Source]
         "arrivals": _count_arrivals(settings),
         "sources": [[s.schema, s.name, s.partition_by] for s in sources],
     }
-    temporary = _state_file(settings).with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=1))
-    temporary.replace(_state_file(settings))
+    _replace(_state_file(settings), json.dumps(content, indent=1))
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def _sources_of(settings: Settings) -> list[Source]:

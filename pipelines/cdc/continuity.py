@@ -89,7 +89,7 @@ def refuse_another_log(
             f"{table.topic}: from offset {backwards} on, positions are below those already landed, "
             "although the changes are newer: the source failed over or was restored, and its "
             "positions began anew",
-            f"raise `epoch` of {table.name} in {table.file} by one and take a new snapshot of it; "
-            "without a new epoch every change would count as stale; nothing of this batch was "
-            "written",
+            f"`lakehouse resnapshot {table.topic}` raises `epoch` in {table.file} and tells how to "
+            "take the snapshot that must follow; without a new epoch every change would count as "
+            "stale; nothing of this batch was written",
         )

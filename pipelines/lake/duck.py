@@ -54,3 +54,23 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
     conn.execute("set TimeZone = 'UTC'")
     load_delta(conn)
     return conn
+
+
+def connect_warehouse(settings: Settings, *, read_only: bool = True) -> duckdb.DuckDBPyConnection:
+    """The same, with dbt's work file as the database in use.
+
+    Raises:
+        LakehouseError: another process has the file open, or it cannot be read.
+    """
+    conn = connect(settings)
+    place = str(settings.warehouse).replace("'", "''")
+    access = "(read_only)" if read_only else ""
+    try:
+        conn.execute(f"attach '{place}' as warehouse {access}; use warehouse")
+    except duckdb.IOException as error:
+        conn.close()
+        raise LakehouseError(
+            f"{settings.warehouse} cannot be opened: {error}",
+            "end what has it open (a dbt or DuckDB of somebody), then try again",
+        ) from None
+    return conn

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -63,6 +64,12 @@ class Published:
     run_id: str
     columns: list[str]
     parts: dict[str, str]
+
+    @property
+    def content_hash(self) -> str:
+        """Sixteen hex digits of columns and rows, whatever the order of the rows."""
+        content = json.dumps([self.columns, sorted(self.parts.items())])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass

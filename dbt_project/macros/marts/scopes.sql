@@ -93,6 +93,19 @@
 {%- endmacro %}
 
 
+{# The days on which changed sales ever stood: an aggregate may still hold a sale that moved away or
+   is gone, although this fact does not. #}
+{% macro log_days_of_changed_sales() -%}
+    {%- set history = ref('hist_sale') -%}
+    {%- set predicate -%}
+        sold_at is not null and sale_id in ({{ news_of('base_sale', 'sale_id') }})
+    {%- endset -%}
+    {%- if is_incremental() -%}
+        {{- insert_touched_dates(history, utc_date('sold_at'), predicate) -}}
+    {%- endif -%}
+{%- endmacro %}
+
+
 {# Orders with news of their own, of their history, or of their sales (before and after). #}
 {% macro changed_orders() -%}
     {{ news_of('base_order', 'order_id') }}

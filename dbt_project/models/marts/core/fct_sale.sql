@@ -12,6 +12,7 @@
     ],
     post_hook=[
         "{{ log_touched_dates(is_changed_sale(), 'sale_date') }}",
+        "{{ log_days_of_changed_sales() }}",
         "{{ close_increment() }}",
     ]
 ) }}
