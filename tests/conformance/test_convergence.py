@@ -25,7 +25,7 @@ from tests.conformance.compiled import MODELS, Compiled, Warehouse
 from tests.conformance.reference import Change, Key, Reference, Values
 from tests.conformance.scenario import START_US, Scenario
 
-EXAMPLES = int(os.environ.get("LAKEHOUSE_CONVERGENCE_EXAMPLES", "60"))
+EXAMPLES = int(os.environ.get("LAKEHOUSE_CONVERGENCE_EXAMPLES", "500"))
 CONTENT: dict[str, Any] = {
     "table": {
         "columns": {"id": "bigint", "v": "integer", "big": {"type": "varchar", "toast": True}}
