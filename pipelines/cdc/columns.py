@@ -153,17 +153,6 @@ def _compact(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def unavailable_names(table: Table) -> str:
-    named = [
-        f"case when {is_unavailable(column, table)} then {literal(column.name)} end"
-        for column in table.landed_columns
-        if column.toast
-    ]
-    if not named:
-        return "[]::varchar[]"
-    return f"list_filter([{', '.join(named)}], lambda name: name is not null)"
-
-
 def unavailable_reason(table: Table) -> str:
     parts = [
         f"case when {is_unavailable(column, table)} then {literal(column.name)} end"
@@ -215,38 +204,6 @@ def wrong_type_reason(table: Table) -> str:
         return f"case when {identifier('bad_' + column.name)} then {label} {value} || {what} end"
 
     return f"concat_ws('; ', {', '.join(part(column) for column in table.landed_columns)})"
-
-
-def extra_fields(table: Table) -> str:
-    """SQL of what the contract's columns do not hold, as JSON; NULL where there is none."""
-    names = [column.name for column in table.columns]
-    expected = "[" + ", ".join(literal(name) for name in names) + "]"
-    forget = literal(json.dumps(dict.fromkeys(names)))
-    root = "case when is_wrapped then '$.payload.' else '$.' end"
-    path = f"{root} || case when op = 'd' then 'before' else 'after' end"
-    # DuckDB compiles a constant path once, any other for each row.
-    found = f"""case when is_wrapped then json_keys(payload, {path})
-            when op = 'd' then json_keys(payload, '$.before')
-            else json_keys(payload, '$.after') end"""
-    row = f"json_extract(payload, {path})"
-    added = "list_filter(json_keys(event_text), lambda name: starts_with(name, '__'))"
-    forget_added = (
-        f"'{{' || array_to_string(list_transform({added}, "
-        "lambda name: to_json(name) || ':null'), ',') || '}'"
-    )
-    kept = [column for column in table.landed_columns if column.type in ("date", "timestamp")]
-    has_kept = any_of(f"{identifier('x_' + column.name)} is not null" for column in kept)
-    pairs = ", ".join(f"{literal(c.name)}, {identifier('x_' + c.name)}" for c in kept)
-    # Comparing the list of names is cheap; only a deviating row pays for taking fields out.
-    unknown = f"""case
-                when is_flat then json_merge_patch(
-                    json_merge_patch(event_text, {forget}), {forget_added})
-                when {found} <> {expected} then json_merge_patch({row}, {forget}) end"""
-    if kept:
-        both = f"json_merge_patch(coalesce({unknown}, '{{}}'), json_object({pairs}))"
-        unknown = f"case when {has_kept} then {both} else {unknown} end"
-    return f"""case when reason_code is null and image is not null
-            then nullif(cast({unknown} as varchar), '{{}}') end"""
 
 
 def any_of(conditions: Iterable[str]) -> str:

@@ -19,17 +19,25 @@ from pipelines.cdc.columns import (
     FIRST_DAY,
     any_of,
     column_text,
-    extra_fields,
     former_key,
     is_unavailable,
     plain_text,
     transaction_order,
     typed_value,
-    unavailable_names,
     unavailable_reason,
     wrong_type_reason,
 )
 from pipelines.cdc.encodings import encodings_of
+from pipelines.cdc.fields import (
+    deviating_fields,
+    drift_reason,
+    extra_fields,
+    has_drifted,
+    image_fields,
+    lacking_fields,
+    unavailable_names,
+    unknown_fields,
+)
 from pipelines.cdc.masking import Masker
 from pipelines.contract import Table
 from pipelines.lake.sql import identifier, literal
@@ -40,6 +48,9 @@ HEARTBEAT, MESSAGE, TXMETA, SCHEMA_CHANGE = "heartbeat", "message", "txmeta", "s
 DISPOSITIONS = (
     LANDED, TRUNCATE, DEAD, TOMBSTONE, HEARTBEAT, MESSAGE, TXMETA, SCHEMA_CHANGE,
 )  # fmt: skip
+
+# The reason code of a row whose fields are not those of a contract that allows no others.
+DRIFT = "drift"
 
 _ROWS_A_PIECE = 8192
 
@@ -321,8 +332,17 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
         from told
     ), typed as (
         select *,
-            {typed}
+            {typed},
+            {image_fields()} as fields
         from texts
+    ), compared as (
+        select *, {deviating_fields(table)} as deviating
+        from typed
+    ), drifted as (
+        select *,
+            {unknown_fields(table)} as unknown,
+            {lacking_fields(table)} as lacking
+        from compared
     ), judged as (
         select *,
             case
@@ -338,6 +358,7 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
                 when image is null and op <> 'd' then 'missing_after'
                 when {any_of(f"{identifier('t_' + name)} is null" for name in table.key)}
                     then 'missing_key'
+                {f"when {has_drifted()} then '{DRIFT}'" if table.on_drift != "evolve" else ""}
                 when {
         any_of(
             is_unavailable(column, table)
@@ -349,7 +370,7 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
                 when {any_of(identifier("bad_" + column.name) for column in table.landed_columns)}
                     then 'wrong_type'
             end as reason_code
-        from typed
+        from drifted
     ), enriched as (
         select *, make_timestamptz(source_ts_us) as source_ts,
             {extra_fields(table)} as extra
@@ -367,6 +388,7 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
             when 'wrong_type' then {wrong_type_reason(table)}
             when 'missing_key' then {literal("key without a value: " + ", ".join(table.key))}
             when 'unavailable_value' then {unavailable_reason(table)}
+            when '{DRIFT}' then {drift_reason()}
             when 'unknown_op' then 'unknown op ' || left(op, 20)
             else reason_code end as reason,
         case when reason_code is not null then line end as line,

@@ -26,6 +26,7 @@ from pipelines.cdc import books, continuity, novelty, resolutions
 from pipelines.cdc.capture import CaptureFile, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
+from pipelines.cdc.drift import refuse_drift
 from pipelines.cdc.ledger import Ledger
 from pipelines.cdc.masking import Masker, load_masker
 from pipelines.contract import Contracts, Table
@@ -269,6 +270,7 @@ class _TopicLander:
         novelty.judge(self._connection, progress, reached, self._raw_folder, self._path)
         if self._contract and self._path:
             continuity.refuse_another_log(self._connection, self._contract, progress, self._path)
+            refuse_drift(self._connection, self._contract)
         rows = self._partition_rows(source)
         letters = self._letters(source, not_utf8)
         if not rows and not letters:
