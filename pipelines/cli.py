@@ -21,7 +21,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from pipelines import chain, doctor, letters_cli, logs, maintain_cli, status
+from pipelines import chain, contract_cli, doctor, letters_cli, logs, maintain_cli, status
 from pipelines.cdc.decode import DISPOSITIONS
 from pipelines.cdc.kafka import GROUP, KafkaSource
 from pipelines.cdc.kafka_cluster import read_properties
@@ -47,6 +47,7 @@ app = typer.Typer(
 shop_app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
 app.add_typer(shop_app, name="shop")
 app.add_typer(letters_cli.app, name="dead-letters")
+app.add_typer(contract_cli.app, name="contract")
 app.command()(maintain_cli.maintain)
 
 Clients = Annotated[

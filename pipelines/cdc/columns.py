@@ -74,7 +74,7 @@ def plain_text(column: Column, table: Table, encoded: Collection[str]) -> str:
 def typed_value(column: Column) -> str:
     """SQL of a column's value and of whether its text is no exact value of the contract's type."""
     text = identifier("t_" + column.name)
-    value, exact = _cast(column, text)
+    value, exact = exact_cast(column, text)
     bad = identifier("bad_" + column.name)
     target = identifier("v_" + column.name)
     if column.pii == "hash":
@@ -86,7 +86,7 @@ def typed_value(column: Column) -> str:
     return f"{value} as {target}, {text} is not null and not coalesce({exact}, false) as {bad}"
 
 
-def _cast(column: Column, text: str) -> tuple[str, str | None]:
+def exact_cast(column: Column, text: str) -> tuple[str, str | None]:
     """SQL of the typed value, and of the test that nothing was lost (None: nothing can be)."""
     if column.pii or column.type == "varchar":
         return text, None
@@ -174,7 +174,7 @@ def former_key(table: Table, encoded: Collection[str]) -> str:
         told = ", ".join(f"try(json_extract_string(former_key_text, {path}))" for path in paths)
         column = by_name[name]
         plain = decoded(column, f"coalesce({told})", _encoding(column, encoded))
-        value, _ = _cast(column, plain)
+        value, _ = exact_cast(column, plain)
         parts.append(f"cast({value} as varchar)")
     key = f"[{', '.join(parts)}]"
     whole = "op = 'c' and former_key_text is not null"

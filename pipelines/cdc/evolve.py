@@ -197,11 +197,7 @@ def _fill(
         f"select _partition, _offset, _extra from {former.scan} where _extra is not null"
     )
     for batch in reader.to_arrow_reader(_ROWS_A_PIECE):
-        # What landed before the table had personal data is not sealed.
-        texts = [
-            text if text.startswith("{") else masker.unseal_text(text)
-            for text in batch.column("_extra").to_pylist()
-        ]
+        texts = map(masker.unseal_json, batch.column("_extra").to_pylist())
         opened = [batch.column("_partition"), batch.column("_offset"), pa.array(texts, pa.string())]
         connection.register(
             "opened", pa.table(opened, names=["partition_no", "offset_no", "extra"])

@@ -42,7 +42,7 @@ def under(lake: Lake, *columns: Column) -> Lake:
 def kept(lake: Lake) -> list[Any]:
     """`_extra` of every row, opened."""
     texts = [row["_extra"] for row in lake.rows()]
-    return [t and json.loads(t if t.startswith("{") else lake.masker.unseal_text(t)) for t in texts]
+    return [text and json.loads(lake.masker.unseal_json(text)) for text in texts]
 
 
 # Wider types
