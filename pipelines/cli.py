@@ -24,6 +24,7 @@ from rich.table import Table as RichTable
 from pipelines import (
     backfill_cli,
     chain,
+    contract_cli,
     doctor,
     letters_cli,
     logs,
@@ -56,6 +57,7 @@ app = typer.Typer(
 shop_app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
 app.add_typer(shop_app, name="shop")
 app.add_typer(letters_cli.app, name="dead-letters")
+app.add_typer(contract_cli.app, name="contract")
 app.command()(maintain_cli.maintain)
 app.command()(backfill_cli.backfill)
 app.command()(resnapshot_cli.resnapshot)

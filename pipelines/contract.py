@@ -18,6 +18,8 @@ Connector = Literal["postgres", "sqlserver", "mariadb"]
 PiiRule = Literal["hash", "mask", "drop"]
 # How a converter without schemas writes a value that is no plain text of its type.
 Encoding = Literal["days", "millis", "micros", "nanos", "base64"]
+# What becomes of a row whose fields are not those of the contract.
+OnDrift = Literal["evolve", "freeze", "stop"]
 
 _SIMPLE_TYPES = {
     "bigint",
@@ -64,6 +66,7 @@ class Column(_Strict):
             the marker then makes a dead letter.
         encoding: days, millis, micros or nanos since 1970 for dates and timestamps; base64 for
             decimals (the unscaled number, big-endian).
+        dropped: the source no longer sends it; rows without it keep the last value of their key.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
@@ -72,6 +75,7 @@ class Column(_Strict):
     unit: str | None = None
     toast: bool | None = None
     encoding: Encoding | None = None
+    dropped: bool = False
 
     @model_validator(mode="after")
     def _encoding_suits_type(self) -> Column:
@@ -95,6 +99,9 @@ class Table(_Strict):
     Attributes:
         key: empty for a table without a key, which has a history but no current state.
         epoch: counts how often the source's positions began anew (failover, re-snapshot).
+        on_drift: what becomes of a row with fields that the contract does not name, or without
+            some that it does. evolve: it lands, unknown fields are kept. freeze: it is a dead
+            letter. stop: the landing ends.
     """
 
     name: str
@@ -105,6 +112,7 @@ class Table(_Strict):
     columns: tuple[Column, ...] = Field(min_length=1)
     epoch: int = Field(default=0, ge=0)
     unavailable_marker: str = Field(default="__debezium_unavailable_value", min_length=1)
+    on_drift: OnDrift = "evolve"
     owner: str | None = None
     file: str
 
@@ -122,8 +130,8 @@ class Table(_Strict):
             column = next((c for c in self.columns if c.name == part), None)
             if column is None:
                 raise ValueError(f"key column {part!r} is not among the columns")
-            if column.pii or column.toast:
-                raise ValueError(f"key column {part!r} cannot be marked pii or toast")
+            if column.pii or column.toast or column.dropped:
+                raise ValueError(f"key column {part!r} cannot be marked pii, toast or dropped")
         return self
 
     @property
@@ -150,6 +158,9 @@ class Table(_Strict):
         """Twelve hex digits that change whenever what is landed changes."""
         shape: list[object] = [[c.name, c.type, c.pii, c.toast, c.encoding] for c in self.columns]
         shape += [list(self.key), self.epoch, self.unavailable_marker]
+        # Only where told, so that contracts without them keep the versions they had.
+        shape += [f"dropped {c.name}" for c in self.columns if c.dropped]
+        shape += [f"on_drift {self.on_drift}"] if self.on_drift != "evolve" else []
         return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:12]
 
 
@@ -220,7 +231,7 @@ def _meta(node: dict[str, Any]) -> dict[str, Any]:
 def _refuse_misplaced(node: dict[str, Any], where: str) -> None:
     # dbt would pass over `pii: hash` in another place, and the value would land in the clear.
     config = node.get("config") or {}
-    misplaced = ("pii", "unit", "toast", "encoding", "key")
+    misplaced = ("pii", "unit", "toast", "encoding", "dropped", "key", "on_drift")
     astray = [name for name in ("meta", *misplaced) if name in node]
     astray += [f"config.{name}" for name in misplaced if name in config]
     if astray:
@@ -235,7 +246,8 @@ def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
     where = f"{file}, table {entry.get('name', '(no name)')}"
     _refuse_misplaced(entry, where)
     table_fields = (
-        "server", "namespace", "connector", "key", "epoch", "unavailable_marker", "owner",
+        "server", "namespace", "connector", "key", "epoch", "unavailable_marker", "on_drift",
+        "owner",
     )  # fmt: skip
     unknown = sorted(set(_meta(entry)) - set(table_fields))
     if unknown:
@@ -274,7 +286,8 @@ def _explained(error: ValidationError, where: str) -> LakehouseError:
     message = first["msg"].removeprefix("Value error, ")
     remedies = {
         "missing": f"write `{key}:` under config.meta of the source or the table",
-        "extra_forbidden": "a column's config.meta knows only pii, unit, toast and encoding",
+        "extra_forbidden": "a column's config.meta knows only pii, unit, toast, encoding and "
+        "dropped",
         "literal_error": f"correct the value of {key}",
     }
     remedy = remedies.get(first["type"], "correct the entry; docs/data-engineer.md has an example")

@@ -1,15 +1,12 @@
 """Decoding in bulk: messages of a topic become typed rows, each with exactly one disposition.
 
-One SQL statement does it, generated from the contract: DuckDB parses the JSON as text, and each
-value is typed under a check that refuses whatever a cast would silently round, cut or null.
+One SQL statement does it, generated from the contract: DuckDB parses the JSON as text, then the
+values are typed (`columns`).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 import duckdb
@@ -17,15 +14,33 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.cdc import positions
-from pipelines.cdc.encodings import (
-    FINER_THAN_MICROS,
-    INFINITE,
-    INFINITE_DAYS,
-    decoded,
-    encodings_of,
+from pipelines.cdc.columns import (
+    AFTER_LAST_DAY,
+    FIRST_DAY,
+    any_of,
+    column_text,
+    former_key,
+    is_unavailable,
+    plain_text,
+    transaction_order,
+    typed_value,
+    unavailable_reason,
+    wrong_type_reason,
+)
+from pipelines.cdc.encodings import encodings_of
+from pipelines.cdc.fields import (
+    deviating_fields,
+    drift_reason,
+    extra_fields,
+    has_drifted,
+    image_fields,
+    lacking_fields,
+    unavailable_names,
+    unknown_fields,
 )
 from pipelines.cdc.masking import Masker
-from pipelines.contract import Column, Table
+from pipelines.contract import Table
+from pipelines.lake.sql import identifier, literal
 
 # What can become of a delivered message; each has exactly one.
 LANDED, TRUNCATE, DEAD, TOMBSTONE = "landed", "truncate", "dead", "tombstone"
@@ -34,9 +49,10 @@ DISPOSITIONS = (
     LANDED, TRUNCATE, DEAD, TOMBSTONE, HEARTBEAT, MESSAGE, TXMETA, SCHEMA_CHANGE,
 )  # fmt: skip
 
+# The reason code of a row whose fields are not those of a contract that allows no others.
+DRIFT = "drift"
+
 _ROWS_A_PIECE = 8192
-# What every reader can hold: a PostgreSQL date may be infinite, or of the year 5,874,897.
-_FIRST_DAY, _AFTER_LAST_DAY = "0001-01-01", "10000-01-01"
 
 _SCHEMA_PATTERN = r'"schema\\?": ?\{'
 _SCHEMA_OF_PAYLOAD = "cast(try(json_extract(payload, '$.schema')) as varchar)"
@@ -105,7 +121,7 @@ class Decoder:
         """
         self._replace_decoded("messages", messages, messages["payload"])
         dead = self._connection.execute(
-            f"select partition_no, offset_no from decoded where disposition = {_text(DEAD)}"
+            f"select partition_no, offset_no from decoded where disposition = {literal(DEAD)}"
         ).fetchall()
         if not dead:
             return
@@ -172,14 +188,6 @@ def _struct(fields: Mapping[str, object]) -> str:
     return "'" + json.dumps(fields) + "'"
 
 
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
 def _envelope_sql(topic: str) -> str:
     """CTE `message`: the line taken apart, with the first problem found in it."""
     return f"""
@@ -189,13 +197,13 @@ def _envelope_sql(topic: str) -> str:
     ), message as (
         select
             line_number, line, e.key as key_text,
-            case when contains(line, {_text(FORMER_KEY_HEADER)})
+            case when contains(line, {literal(FORMER_KEY_HEADER)})
                 then {_header(FORMER_KEY_HEADER)} end as former_key_text,
             -- Only coordinates within this topic are coordinates: those of another one must not
             -- pass for a message of this one.
-            case when e.topic = {_text(topic)} and e.offset is not null then e.partition end
+            case when e.topic = {literal(topic)} and e.offset is not null then e.partition end
                 as partition_no,
-            case when e.topic = {_text(topic)} and e.partition is not null then e.offset end
+            case when e.topic = {literal(topic)} and e.partition is not null then e.offset end
                 as offset_no,
             case when e.encoding = 'base64' then try(decode(from_base64(e.payload)))
                 else e.payload end as payload,
@@ -204,7 +212,7 @@ def _envelope_sql(topic: str) -> str:
                 when e is null then 'broken_json'
                 when e.topic is null or e.partition is null or e.offset is null
                     then 'broken_envelope'
-                when e.topic <> {_text(topic)} then 'wrong_topic'
+                when e.topic <> {literal(topic)} then 'wrong_topic'
                 when e.encoding = 'base64' and e.payload is not null
                     and try(decode(from_base64(e.payload))) is null then 'invalid_utf8'
             end as envelope_problem
@@ -215,7 +223,7 @@ def _envelope_sql(topic: str) -> str:
 def _header(name: str) -> str:
     """SQL of a header's value: kcat prints headers as one list, names and values in turn."""
     headers = "try(cast(json_extract(line, '$.headers') as varchar[]))"
-    return f"list_extract({headers}, list_position({headers}, {_text(name)}) + 1)"
+    return f"list_extract({headers}, list_position({headers}, {literal(name)}) + 1)"
 
 
 # The same CTE where Kafka has taken the message apart; a line is written for dead letters only.
@@ -233,12 +241,12 @@ _MESSAGES_SQL = """
 
 
 def _contractless_sql(topic: str, disposition: str, reason_code: str | None, envelope: str) -> str:
-    reason = "null" if reason_code is None else _text(reason_code)
+    reason = "null" if reason_code is None else literal(reason_code)
     return f"""
     with {envelope}
     select
-        line_number, {_text(topic)} as topic_name, partition_no, offset_no,
-        case when envelope_problem is not null then {_text(DEAD)} else {_text(disposition)}
+        line_number, {literal(topic)} as topic_name, partition_no, offset_no,
+        case when envelope_problem is not null then {literal(DEAD)} else {literal(disposition)}
             end as disposition,
         coalesce(envelope_problem, {reason}) as reason_code,
         coalesce(envelope_problem, {reason}) as reason,
@@ -273,12 +281,12 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
         name: "VARCHAR" for field in fields for name in (f"__source_{field}", f"__{field}")
     }
     flat |= {"__op": "VARCHAR", "__deleted": "VARCHAR", **columns}
-    texts = ",\n            ".join(_column_text(column, table) for column in table.landed_columns)
+    texts = ",\n            ".join(column_text(column, table) for column in table.landed_columns)
     plain = ",\n            ".join(
-        _plain_text(column, table, encoded or ()) for column in table.landed_columns
+        plain_text(column, table, encoded or ()) for column in table.landed_columns
     )
-    typed = ",\n            ".join(_typed(column) for column in table.landed_columns)
-    names = ", ".join(_quoted(f"v_{column.name}") for column in table.landed_columns)
+    typed = ",\n            ".join(typed_value(column) for column in table.landed_columns)
+    names = ", ".join(identifier(f"v_{column.name}") for column in table.landed_columns)
     return f"""
     with {envelope},
     parsed as (
@@ -309,8 +317,8 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
             case when n.op = 'd' then n.before else n.after end as image,
             coalesce(try_cast(n.source.ts_us as bigint),
                 try(try_cast(n.source.ts_ms as bigint) * 1000)) as told_ts_us,
-            case when told_ts_us >= epoch_us(timestamp '{_FIRST_DAY}')
-                and told_ts_us < epoch_us(timestamp '{_AFTER_LAST_DAY}')
+            case when told_ts_us >= epoch_us(timestamp '{FIRST_DAY}')
+                and told_ts_us < epoch_us(timestamp '{AFTER_LAST_DAY}')
                 then told_ts_us end as source_ts_us,
             {positions.position(table.connector, "n.source")} as source_position
         from unflattened
@@ -324,8 +332,17 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
         from told
     ), typed as (
         select *,
-            {typed}
+            {typed},
+            {image_fields()} as fields
         from texts
+    ), compared as (
+        select *, {deviating_fields(table)} as deviating
+        from typed
+    ), drifted as (
+        select *,
+            {unknown_fields(table)} as unknown,
+            {lacking_fields(table)} as lacking
+        from compared
     ), judged as (
         select *,
             case
@@ -339,37 +356,39 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
                 when source_ts_us is null or source_position is null then 'missing_source_position'
                 when op = 't' then null
                 when image is null and op <> 'd' then 'missing_after'
-                when {_any(f"{_quoted('t_' + name)} is null" for name in table.key)}
+                when {any_of(f"{identifier('t_' + name)} is null" for name in table.key)}
                     then 'missing_key'
+                {f"when {has_drifted()} then '{DRIFT}'" if table.on_drift != "evolve" else ""}
                 when {
-        _any(
-            _is_unavailable(column, table)
+        any_of(
+            is_unavailable(column, table)
             for column in table.landed_columns
             if column.toast is None and column.name not in table.key
         )
     }
                     then 'unavailable_value'
-                when {_any(_quoted("bad_" + column.name) for column in table.landed_columns)}
+                when {any_of(identifier("bad_" + column.name) for column in table.landed_columns)}
                     then 'wrong_type'
             end as reason_code
-        from typed
+        from drifted
     ), enriched as (
         select *, make_timestamptz(source_ts_us) as source_ts,
-            {_extra(table)} as extra
+            {extra_fields(table)} as extra
         from judged
     )
     select
-        line_number, {_text(table.topic)} as topic_name, partition_no, offset_no,
-        case when reason_code is not null then {_text(DEAD)}
-            when is_tombstone then {_text(TOMBSTONE)}
-            when op = 'm' then {_text(MESSAGE)}
-            when op = 't' then {_text(TRUNCATE)}
-            else {_text(LANDED)} end as disposition,
+        line_number, {literal(table.topic)} as topic_name, partition_no, offset_no,
+        case when reason_code is not null then {literal(DEAD)}
+            when is_tombstone then {literal(TOMBSTONE)}
+            when op = 'm' then {literal(MESSAGE)}
+            when op = 't' then {literal(TRUNCATE)}
+            else {literal(LANDED)} end as disposition,
         reason_code,
         case reason_code
-            when 'wrong_type' then {_wrong_type_reason(table)}
-            when 'missing_key' then {_text("key without a value: " + ", ".join(table.key))}
-            when 'unavailable_value' then {_unavailable_reason(table)}
+            when 'wrong_type' then {wrong_type_reason(table)}
+            when 'missing_key' then {literal("key without a value: " + ", ".join(table.key))}
+            when 'unavailable_value' then {unavailable_reason(table)}
+            when '{DRIFT}' then {drift_reason()}
             when 'unknown_op' then 'unknown op ' || left(op, 20)
             else reason_code end as reason,
         case when reason_code is not null then line end as line,
@@ -377,12 +396,12 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
         op as _op, source_ts as _source_ts, source_ts_us as _source_ts_us,
         {table.epoch}::integer as _epoch, source_position as _source_position,
         case op when 'r' then 0 when 'd' then 1 else 2 end as _source_rank,
-        source.snapshot as _snapshot, {_text(table.topic)} as _topic,
+        source.snapshot as _snapshot, {literal(table.topic)} as _topic,
         partition_no as _partition, offset_no as _offset,
-        {_text(table.version)} as _schema_version,
-        {_unavailable_names(table)} as _unavailable, extra as _extra,
-        {_former_key(table, encoded or ())} as _former_key, {
-        _transaction_order(table)
+        {literal(table.version)} as _schema_version,
+        {unavailable_names(table)} as _unavailable, extra as _extra,
+        {former_key(table, encoded or ())} as _former_key, {
+        transaction_order(table)
     } as _transaction_order,
         year(source_ts)::integer as year, month(source_ts)::integer as month
     from enriched"""
@@ -399,236 +418,11 @@ def _from_flat(table: Table, source_fields: Iterable[str]) -> str:
         f'"{name}" := coalesce(f.__source_{name}, f.__{name})' for name in source_fields
     )
     image = ", ".join(
-        f"{_quoted(column.name)} := f.{_quoted(column.name)}" for column in table.landed_columns
+        f"{identifier(column.name)} := f.{identifier(column.name)}"
+        for column in table.landed_columns
     )
     parts = f"op := flat_op, source := struct_pack({source})"
     parts += f", before := struct_pack({image}), after := struct_pack({image})"
     if not table.key:
         parts += ", transaction := struct_pack(total_order := null::varchar)"
     return f"struct_pack({parts})"
-
-
-def _column_text(column: Column, table: Table) -> str:
-    name = _quoted(column.name)
-    value = f"image.{name}"
-    if column.name in table.key:
-        # The message key is parsed only where the image does not tell.
-        paths = [_text(f'{root}"{column.name}"') for root in ("$.", "$.payload.")]
-        keys = ", ".join(f"try(json_extract_string(key_text, {path}))" for path in paths)
-        value = f"coalesce(image.{name}, {keys})"
-    return f"case when op <> 't' then {value} end as {_quoted('s_' + column.name)}"
-
-
-def _plain_text(column: Column, table: Table, encoded: Collection[str]) -> str:
-    """SQL of a value's text as its type reads it (`t_`), and of what the type cannot keep (`x_`).
-
-    An infinite time and a fraction below the microsecond have no place in any engine's timestamp:
-    the value becomes empty or is cut, and its source text is kept among the extra fields.
-    """
-    told = _quoted("s_" + column.name)
-    encoding = _encoding(column, encoded)
-    plain = decoded(column, told, encoding)
-    kept = "null::varchar"
-    if column.toast:
-        plain = f"case when not {_is_unavailable(column, table)} then {plain} end"
-    if column.type in ("date", "timestamp") and not column.pii:
-        infinite = f"{told} in ({', '.join(map(_text, INFINITE))})"
-        finer = f"length({told}) > 26 and regexp_matches({told}, {_text(FINER_THAN_MICROS)})"
-        if encoding:
-            days = ", ".join(map(_text, INFINITE_DAYS))
-            infinite = (
-                f"({infinite} or coalesce({encoding} = 'days' and {told} in ({days}), false))"
-            )
-            below = f"{encoding} = 'nanos' and try_cast({told} as bigint) % 1000 <> 0"
-            finer = f"({finer} or coalesce({below}, false))"
-        if column.name in table.key:
-            # Cut, two keys could become one.
-            plain = (
-                f"case when {finer} then {told} || ' (finer than microseconds)' else {plain} end"
-            )
-        else:
-            kept = f"case when {infinite} or {finer} then {told} end"
-        plain = f"case when not {infinite} then {plain} end"
-    x, t = _quoted("x_" + column.name), _quoted("t_" + column.name)
-    return f"{plain} as {t}, {kept} as {x}"
-
-
-def _typed(column: Column) -> str:
-    """SQL of a column's value and of whether its text is no exact value of the contract's type."""
-    text = _quoted("t_" + column.name)
-    value, exact = _cast(column, text)
-    bad = _quoted("bad_" + column.name)
-    target = _quoted("v_" + column.name)
-    if column.pii == "hash":
-        value = f"mask_hash({text})"
-    elif column.pii == "mask":
-        value = f"left({text}, 1) || '***'"
-    if exact is None:
-        return f"{value} as {target}, false as {bad}"
-    return f"{value} as {target}, {text} is not null and not coalesce({exact}, false) as {bad}"
-
-
-def _cast(column: Column, text: str) -> tuple[str, str | None]:
-    """SQL of the typed value, and of the test that nothing was lost (None: nothing can be)."""
-    if column.pii or column.type == "varchar":
-        return text, None
-    if column.decimal:
-        precision, scale = column.decimal
-        value = f"try_cast({text} as decimal({precision},{scale}))"
-        return value, f"{value} is not null and {_few_decimals(text, scale)}"
-    if column.type == "date":
-        value = f"try_cast(rtrim({text}, 'Z') as date)"
-        return value, f"cast({value} as varchar) = rtrim({text}, 'Z') and {_storable(value)}"
-    if column.type == "timestamp":
-        # As timestamp without zone, DuckDB would drop an offset instead of applying it.
-        value = f"try_cast({text} as timestamptz)"
-        return value, _storable(value)
-    if column.type in ("double", "boolean"):
-        value = f"try_cast({text} as {column.type})"
-        return value, f"{value} is not null"
-    value = f"try_cast({text} as {column.type})"
-    return value, f"cast({value} as varchar) = {text}"
-
-
-def _storable(value: str) -> str:
-    return f"{value} >= '{_FIRST_DAY}' and {value} < '{_AFTER_LAST_DAY}'"
-
-
-def _few_decimals(text: str, scale: int) -> str:
-    """SQL: whether a number's text has no decimals beyond the scale, which a cast would round."""
-    point = f"strpos({text}, '.')"
-    is_short = f"{point} = 0 or length({text}) - {point} <= {scale}"
-    # 1.50E+3 has two digits after the point, of which the exponent takes three; zeros do not count.
-    digits = f"rtrim(split_part(lower({text}), 'e', 1), '0')"
-    after_point = (
-        f"(case when contains({digits}, '.') then length({digits}) - strpos({digits}, '.') "
-        f"else length({digits}) - length(split_part(lower({text}), 'e', 1)) end)"
-    )
-    exponent = f"coalesce(try_cast(nullif(split_part(lower({text}), 'e', 2), '') as integer), 0)"
-    return (
-        f"case when not contains({text}, 'e') and not contains({text}, 'E') and ({is_short}) "
-        f"then true when trim({digits}, '+-0.') = '' then true "
-        f"else {after_point} - {exponent} <= {scale} end"
-    )
-
-
-def _any(conditions: Iterable[str]) -> str:
-    return " or ".join(conditions) or "false"
-
-
-def _is_unavailable(column: Column, table: Table) -> str:
-    """SQL: whether the source sent the marker for "unchanged, and not read from TOAST storage"."""
-    marker = table.unavailable_marker
-    raw = marker.encode()
-    in_base64 = base64.b64encode(raw).decode()
-    by_name = uuid.UUID(bytes=hashlib.md5(raw, usedforsecurity=False).digest(), version=3)
-    # As text, as bytes in either form, as arrays of text, of bytes, of integers (its bytes) and of
-    # UUIDs (named by it), and as the only entry of an hstore.
-    forms = (
-        marker,
-        in_base64,
-        raw.hex(),
-        *(_compact(value) for value in ([marker], [in_base64], list(raw), [str(by_name)])),
-        _compact({marker: marker}),
-    )
-    return f"coalesce({_quoted('s_' + column.name)} in ({', '.join(map(_text, forms))}), false)"
-
-
-def _compact(value: object) -> str:
-    return json.dumps(value, separators=(",", ":"))
-
-
-def _unavailable_names(table: Table) -> str:
-    named = [
-        f"case when {_is_unavailable(column, table)} then {_text(column.name)} end"
-        for column in table.landed_columns
-        if column.toast
-    ]
-    if not named:
-        return "[]::varchar[]"
-    return f"list_filter([{', '.join(named)}], lambda name: name is not null)"
-
-
-def _unavailable_reason(table: Table) -> str:
-    parts = [
-        f"case when {_is_unavailable(column, table)} then {_text(column.name)} end"
-        for column in table.landed_columns
-        if column.toast is None and column.name not in table.key
-    ]
-    remedy = _text(": value not sent by the source; mark the column `toast: true` (or false)")
-    return f"concat_ws(', ', {', '.join(parts)}) || {remedy}" if parts else "null"
-
-
-def _former_key(table: Table, encoded: Collection[str]) -> str:
-    """SQL of the key that the row had before a change of its key, as texts in the key's order."""
-    if not table.key:
-        return "null::varchar[]"
-    by_name = {column.name: column for column in table.columns}
-    parts = []
-    for name in table.key:
-        paths = [_text(f'{root}"{name}"') for root in ("$.", "$.payload.")]
-        told = ", ".join(f"try(json_extract_string(former_key_text, {path}))" for path in paths)
-        column = by_name[name]
-        plain = decoded(column, f"coalesce({told})", _encoding(column, encoded))
-        value, _ = _cast(column, plain)
-        parts.append(f"cast({value} as varchar)")
-    key = f"[{', '.join(parts)}]"
-    whole = "op = 'c' and former_key_text is not null"
-    nulls = f"len(list_filter({key}, lambda part: part is null))"
-    return f"case when {whole} and {nulls} = 0 then {key} end"
-
-
-def _encoding(column: Column, encoded: Collection[str]) -> str | None:
-    """SQL of a column's encoding; None where it is plain text."""
-    told = _text(column.encoding) if column.encoding else None
-    if column.name in encoded:
-        return f"coalesce({_quoted('c_' + column.name)}, {told or 'null'})"
-    return told
-
-
-def _transaction_order(table: Table) -> str:
-    """SQL of the place in the transaction: with the position, all that identifies a keyless row."""
-    return "null::bigint" if table.key else "try_cast(n.transaction.total_order as bigint)"
-
-
-def _wrong_type_reason(table: Table) -> str:
-    # Values of tables with personal data stay out of the reason: it is not sealed.
-    def part(column: Column) -> str:
-        value = "" if table.has_pii else f"|| left({_quoted('t_' + column.name)}, 40) || ' '"
-        label = _text(f"{column.name}: ")
-        what = _text(f"is no {column.type}")
-        return f"case when {_quoted('bad_' + column.name)} then {label} {value} || {what} end"
-
-    return f"concat_ws('; ', {', '.join(part(column) for column in table.landed_columns)})"
-
-
-def _extra(table: Table) -> str:
-    """SQL of what the contract's columns do not hold, as JSON; NULL where there is none."""
-    names = [column.name for column in table.columns]
-    expected = "[" + ", ".join(_text(name) for name in names) + "]"
-    forget = _text(json.dumps(dict.fromkeys(names)))
-    root = "case when is_wrapped then '$.payload.' else '$.' end"
-    path = f"{root} || case when op = 'd' then 'before' else 'after' end"
-    # DuckDB compiles a constant path once, any other for each row.
-    found = f"""case when is_wrapped then json_keys(payload, {path})
-            when op = 'd' then json_keys(payload, '$.before')
-            else json_keys(payload, '$.after') end"""
-    row = f"json_extract(payload, {path})"
-    added = "list_filter(json_keys(event_text), lambda name: starts_with(name, '__'))"
-    forget_added = (
-        f"'{{' || array_to_string(list_transform({added}, "
-        "lambda name: to_json(name) || ':null'), ',') || '}'"
-    )
-    kept = [column for column in table.landed_columns if column.type in ("date", "timestamp")]
-    has_kept = _any(f"{_quoted('x_' + column.name)} is not null" for column in kept)
-    pairs = ", ".join(f"{_text(c.name)}, {_quoted('x_' + c.name)}" for c in kept)
-    # Comparing the list of names is cheap; only a deviating row pays for taking fields out.
-    unknown = f"""case
-                when is_flat then json_merge_patch(
-                    json_merge_patch(event_text, {forget}), {forget_added})
-                when {found} <> {expected} then json_merge_patch({row}, {forget}) end"""
-    if kept:
-        both = f"json_merge_patch(coalesce({unknown}, '{{}}'), json_object({pairs}))"
-        unknown = f"case when {has_kept} then {both} else {unknown} end"
-    return f"""case when reason_code is null and image is not null
-            then nullif(cast({unknown} as varchar), '{{}}') end"""

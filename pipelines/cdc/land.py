@@ -6,7 +6,6 @@ itself; whatever was cut off between two of them is found again by the coordinat
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,8 @@ from pipelines.cdc import books, continuity, novelty, resolutions
 from pipelines.cdc.capture import CaptureFile, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
+from pipelines.cdc.drift import refuse_drift
+from pipelines.cdc.evolve import evolve_raw_tables, refuse_changed_contract
 from pipelines.cdc.ledger import Ledger
 from pipelines.cdc.masking import Masker, load_masker
 from pipelines.contract import Contracts, Table
@@ -146,6 +147,7 @@ class Landing:
         self._masker = load_masker(settings)
         self.ledger, overview = books.open_ledger(settings.raw, contracts)
         create_raw_tables(settings.raw, contracts)
+        evolve_raw_tables(settings.raw, contracts, connection, self._masker)
         resolutions.complete(settings.raw, self.ledger, run_id)
         # Names and stamps of the files that were read to their end.
         names, stamps = (overview[name].to_pylist() for name in ("source_file", "source_stamp"))
@@ -269,6 +271,7 @@ class _TopicLander:
         novelty.judge(self._connection, progress, reached, self._raw_folder, self._path)
         if self._contract and self._path:
             continuity.refuse_another_log(self._connection, self._contract, progress, self._path)
+            refuse_drift(self._connection, self._contract)
         rows = self._partition_rows(source)
         letters = self._letters(source, not_utf8)
         if not rows and not letters:
@@ -305,9 +308,10 @@ class _TopicLander:
 
     def _reached(self) -> dict[int, int]:
         """Per partition of the decoded block, how far the raw table's app transaction is."""
-        if self._raw is None:
+        if self._raw is None or self._contract is None:
             return {}
         self._raw.update_incremental()
+        refuse_changed_contract(self._raw, self._contract)
         partitions = self._connection.execute(
             "select distinct partition_no from decoded where partition_no is not null"
         ).fetchall()
@@ -461,8 +465,5 @@ def new_rows(
 
 
 def _sealed(masker: Masker, texts: pa.Array) -> pa.Array:
-    """Unknown fields may hold personal data that no rule covers yet: sealed, as base64 text."""
-    return pa.array(
-        [t and base64.b64encode(masker.seal(t.encode())).decode() for t in texts.to_pylist()],
-        pa.string(),
-    )
+    """Unknown fields may hold personal data that no rule covers yet."""
+    return pa.array([t and masker.seal_text(t) for t in texts.to_pylist()], pa.string())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import os
@@ -82,6 +83,18 @@ class Masker:
                 "a sealed payload does not open with this masking key",
                 "set LAKEHOUSE_PII_KEY to the key that was in use when it was landed",
             ) from None
+
+    def seal_text(self, text: str) -> str:
+        """Encrypt a text; as base64, for columns of text."""
+        return base64.b64encode(self.seal(text.encode())).decode()
+
+    def unseal_json(self, text: str) -> str:
+        """Decrypt a JSON object that `seal_text` made; one that never was sealed stays as it is.
+
+        Raises:
+            LakehouseError: it was sealed with another key, or altered.
+        """
+        return text if text.startswith("{") else self.unseal(base64.b64decode(text)).decode()
 
 
 def load_masker(settings: Settings, *, create: bool = True) -> Masker:

@@ -22,6 +22,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from pipelines.cdc import books, dead_letters, novelty, resolutions
 from pipelines.cdc.dead_letters import Choice
 from pipelines.cdc.decode import DEAD, LANDED, TRUNCATE, Decoder, control_kind
+from pipelines.cdc.evolve import evolve_raw_tables
 from pipelines.cdc.land import new_rows
 from pipelines.cdc.ledger import Ledger
 from pipelines.cdc.masking import Masker, load_masker
@@ -86,6 +87,7 @@ def replay(
             if repaired is not None:
                 repaired = _one_line(repaired, len(letters))
             with connect(settings) as connection:
+                evolve_raw_tables(settings.raw, contracts, connection, masker)
                 for topic in pc.unique(letters["topic"]).to_pylist():
                     one = _TopicReplay(
                         topic, contracts, settings, connection, masker, ledger, run_id, report

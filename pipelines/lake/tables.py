@@ -18,12 +18,14 @@ from deltalake import (
 )
 
 from pipelines.contract import Column, Contracts, Table
-from pipelines.errors import LakehouseError
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 PARTITIONS = ["year", "month"]
 # A table property under which app transactions, and with them the progress, are forgotten.
 EXPIRY = "delta.setTransactionRetentionDuration"
+# App transaction that tells under which contract a raw table is.
+CONTRACT = "contract"
+COMPRESSED = WriterProperties(compression="ZSTD")
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
@@ -81,9 +83,7 @@ def raw_path(raw: Path, table: Table) -> Path:
     return raw / table.topic
 
 
-def open_or_create(
-    path: Path, schema: pa.Schema, partition_by: list[str] | None = None, *, description: str = ""
-) -> DeltaTable:
+def open_or_create(path: Path, schema: pa.Schema, *, description: str) -> DeltaTable:
     """Open a Delta table, created empty where it does not exist; columns it lacks are added."""
     if DeltaTable.is_deltatable(str(path)):
         found = DeltaTable(str(path))
@@ -93,40 +93,31 @@ def open_or_create(
             found.alter.add_columns(added)
         return found
     path.mkdir(parents=True, exist_ok=True)
-    return DeltaTable.create(
-        str(path),
-        schema=schema,
-        mode="ignore",
-        partition_by=partition_by,
-        description=description or None,
-    )
+    return DeltaTable.create(str(path), schema=schema, mode="ignore", description=description)
 
 
 def create_raw_tables(raw: Path, contracts: Contracts) -> None:
-    """Create every raw table of the contracts, so that models find all their sources.
-
-    A column that has been added to a contract is added to its table, empty for older rows.
-
-    Raises:
-        LakehouseError: a contract gives a landed column another type.
-    """
+    """Create every raw table of the contracts, so that models find all their sources."""
     for table in contracts.tables:
-        wanted = raw_schema(table)
-        found = open_or_create(
-            raw_path(raw, table), wanted, PARTITIONS, description=f"raw {table.topic}"
+        path = raw_path(raw, table)
+        if DeltaTable.is_deltatable(str(path)):
+            continue
+        path.mkdir(parents=True, exist_ok=True)
+        DeltaTable.create(
+            str(path),
+            schema=raw_schema(table),
+            mode="ignore",
+            partition_by=PARTITIONS,
+            description=f"raw {table.topic}",
+            commit_properties=CommitProperties(
+                app_transactions=[Transaction(CONTRACT, contract_mark(table))]
+            ),
         )
-        _refuse_other_types(found, table, Schema.from_arrow(wanted))
 
 
-def _refuse_other_types(found: DeltaTable, table: Table, wanted: Schema) -> None:
-    present = {field.name: field for field in found.schema().fields}
-    for field in wanted.fields:
-        if field.name in present and present[field.name].type != field.type:
-            raise LakehouseError(
-                f"{table.file}, table {table.name}, column {field.name}: the contract says "
-                f"{field.type}, the raw table holds {present[field.name].type}",
-                "put the former type back, or land the table anew under another name",
-            )
+def contract_mark(table: Table) -> int:
+    """The version of the app transaction `CONTRACT` of a raw table that fits this contract."""
+    return int(table.version, 16)
 
 
 def read(table: DeltaTable, schema: pa.Schema, where: str = "true") -> pa.Table:
@@ -168,7 +159,7 @@ def append(
         table,
         data,
         mode="append",
-        writer_properties=WriterProperties(compression="ZSTD"),
+        writer_properties=COMPRESSED,
         commit_properties=CommitProperties(
             custom_metadata=custom,
             app_transactions=[Transaction(app, version) for app, version in transactions.items()],

@@ -77,7 +77,7 @@ MUTATIONS = [
     Mutation(
         "forget which values were unavailable",
         "pipelines/cdc/decode.py",
-        "        {_unavailable_names(table)} as _unavailable, extra as _extra,\n",
+        "        {unavailable_names(table)} as _unavailable, extra as _extra,\n",
         "        []::varchar[] as _unavailable, extra as _extra,\n",
         ("29-toast", "30-toast-across-batches-and-late"),
     ),
@@ -90,9 +90,9 @@ MUTATIONS = [
     ),
     Mutation(
         "forget former keys",
-        "pipelines/cdc/decode.py",
-        "    return f\"case when former_key_text is not null and op = 'c' then",
-        '    return f"case when false then',
+        "pipelines/cdc/columns.py",
+        "    whole = \"op = 'c' and former_key_text is not null\"\n",
+        '    whole = "false"\n',
         ("24-key-change-read-in-the-wrong-order", "30-toast-across-a-key-change"),
     ),
     Mutation(

@@ -158,10 +158,10 @@ def _models(scenario: Scenario) -> dict[str, str]:
     models = {f"hist_{table}": "{{ change_log(" + source + ") }}"}
     if not scenario.key:
         return models
-    history = f", history=ref('hist_{table}')" if scenario.toast else ""
+    history = f", history=ref('hist_{table}')" if scenario.kept else ""
     models[f"base_{table}"] = "{{ fold_current(" + source + history + ") }}"
     if scenario.has_versions:
-        key, toast = scenario.key[0], json.dumps(scenario.toast).replace('"', "'")
+        key, toast = scenario.key[0], json.dumps(scenario.kept).replace('"', "'")
         columns = {n: n for n in scenario.columns if n not in scenario.key}
         models[f"dim_{table}"] = f"""
 {{{{ config(
@@ -173,7 +173,7 @@ def _models(scenario: Scenario) -> dict[str, str]:
     ],
     post_hook=["{{{{ close_increment() }}}}"],
 ) }}}}
-with {"recursive " if scenario.toast else ""}{{{{ scd2_versions(
+with {"recursive " if scenario.kept else ""}{{{{ scd2_versions(
     ref('hist_{table}'), '{key}', {json.dumps(columns)}, toast={toast}
 ) }}}}
 select * from versions"""

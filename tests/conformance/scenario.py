@@ -78,8 +78,9 @@ class Scenario:
         return str(self.content.get("table", {}).get("connector", "postgres"))
 
     @property
-    def toast(self) -> list[str]:
-        return [name for name, column in self.columns.items() if column.get("toast")]
+    def kept(self) -> list[str]:
+        """Columns that keep their last value where the source does not send one."""
+        return [n for n, c in self.columns.items() if c.get("toast") or c.get("dropped")]
 
     @property
     def has_versions(self) -> bool:
@@ -244,7 +245,7 @@ class Scenario:
             told = [row.get(n) for n in self.key]
             key = tuple(self._typed(n, v) for n, v in zip(self.key, told, strict=True))
         forms = (MARKER, event.get("marker", MARKER))
-        gone = frozenset(n for n in self.toast if row.get(n) in forms)
+        gone = frozenset(n for n in self.kept if n not in row or row[n] in forms)
         former = event.get("former_key")
         place = None
         if not self.key:

@@ -6,6 +6,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines import contract_check
 from pipelines.cdc import land as landing
 from pipelines.cdc import replay
 from pipelines.contract import Contracts
@@ -29,7 +30,7 @@ def one_database() -> Iterator[None]:
             return connection
 
         with pytest.MonkeyPatch.context() as patch:
-            for module in (landing, replay):
+            for module in (landing, replay, contract_check):
                 patch.setattr(module, "connect", cursor)
             yield
 

@@ -48,12 +48,16 @@
     {{- return(quoted) -}}
 {%- endmacro %}
 
-{# Names of the columns that may arrive as "unavailable" (TOAST): updates leave them out. #}
+{#
+  Names of the columns that may arrive as "unavailable": updates leave them out (TOAST), or the
+  source no longer has them (dropped).
+#}
 {% macro contract_toast() -%}
     {%- set names = [] -%}
     {%- set table = contract_table() -%}
     {%- for column in (table.columns.values() if table else []) -%}
-        {%- if column.config.meta.get('toast') and column.config.meta.get('pii') != 'drop' -%}
+        {%- set meta = column.config.meta -%}
+        {%- if (meta.get('toast') or meta.get('dropped')) and meta.get('pii') != 'drop' -%}
             {%- do names.append(column.name) -%}
         {%- endif -%}
     {%- endfor -%}

@@ -5,7 +5,7 @@
   A truncate is a row without key: what stands below its position is dead. So is the end of a
   snapshot in a new epoch (`p`): what the snapshot did not bring stands below that epoch.
 
-  A column that may be unavailable (TOAST) is folded by itself: `_<column>_at` is the position of
+  A column that may be unavailable (TOAST, dropped) is folded by itself: `_<column>_at` is the position of
   the event that brought its value, and the latest that did so counts. Only a change of key needs
   more, since the value may have come under the former key: such keys are resolved from the
   history, which the model of a table with such columns names:
@@ -33,7 +33,7 @@
         ) -}}
     {%- elif toast and history is none -%}
         {{- exceptions.raise_compiler_error(
-            model.name ~ ': its source table has columns marked toast; '
+            model.name ~ ': its source table has columns marked toast or dropped; '
             ~ 'write fold_current(source(…), history=ref(…)) with the history model of the table'
         ) -}}
     {%- endif -%}

@@ -1,0 +1,36 @@
+"""Stopping a landing whose rows have drifted from a contract that allows no drift."""
+
+from __future__ import annotations
+
+import duckdb
+
+from pipelines.cdc import novelty
+from pipelines.cdc.decode import DRIFT
+from pipelines.contract import Table
+from pipelines.errors import LakehouseError
+
+_EXAMPLES = 3
+
+
+def refuse_drift(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
+    """Look at the view `judged` before anything of it is written.
+
+    Raises:
+        LakehouseError: a new row has drifted, and the contract says `on_drift: stop`.
+    """
+    if table.on_drift != "stop":
+        return
+    found = connection.execute(
+        f"""select reason, count(*) as rows from judged
+            where reason_code = '{DRIFT}' and novelty = '{novelty.NEW}'
+            group by reason order by rows desc, reason"""
+    ).fetchall()
+    if not found:
+        return
+    fields = "; or ".join(reason for reason, _ in found[:_EXAMPLES])
+    raise LakehouseError(
+        f"{sum(rows for _, rows in found):,} rows of {table.topic} have other fields than the "
+        f"contract: {fields}",
+        f"correct the contract in {table.file}, then land again; nothing of these rows' batch has "
+        "landed",
+    )
