@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from pipelines.cdc import dead_letters, replay
 from pipelines.cdc.dead_letters import Choice
 from pipelines.cdc.masking import load_masker
+from pipelines.commands.options import Json
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.disk import clear_about_disk
@@ -30,7 +31,6 @@ Reason = Annotated[str | None, typer.Option(help="Only letters with this reason 
 Since = Annotated[
     datetime | None, typer.Option(help="Only letters that came at this time (UTC) or later.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
 @app.command("list")

@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from pipelines import contract_check
+from pipelines.commands.options import Json
 from pipelines.contract import load_contracts
 from pipelines.settings import Settings
 from pipelines.terminal import err, out, print_json
@@ -30,7 +31,7 @@ def check(
     write: Annotated[
         bool, typer.Option("--write", help="Write new columns and wider types into the contracts.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compare contracts with what arrived; exit code 1 where they do not agree."""
     settings: Settings = context.obj

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines import resnapshot as resnapshotting
+from pipelines.commands.options import Json
 from pipelines.resnapshot import Resnapshot
 from pipelines.settings import Settings
 from pipelines.terminal import out, print_json
@@ -22,7 +23,7 @@ def resnapshot(
     force: Annotated[
         bool, typer.Option("--force", help="Even if nothing of the present epoch has landed.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Begin a new epoch of a table whose source's positions began anew, or lost changes."""
     settings: Settings = context.obj

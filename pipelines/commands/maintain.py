@@ -9,6 +9,7 @@ import typer
 from rich.table import Table as RichTable
 
 from pipelines import maintain as maintenance
+from pipelines.commands.options import Json
 from pipelines.contract import load_contracts
 from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.ids import new_id
@@ -30,7 +31,7 @@ def maintain(
         int, typer.Option(help="How long replaced files and log entries are kept.")
     ] = WEEK_HOURS,
     force: Annotated[bool, typer.Option("--force", help="Keep them for less than a week.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Compact small files, checkpoint, and delete files and log entries that nobody needs."""
     settings: Settings = context.obj

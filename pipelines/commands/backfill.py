@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from pipelines import backfill as backfilling
 from pipelines.backfill import BackfillReport, Days
 from pipelines.chain import DOING
+from pipelines.commands.options import Json
 from pipelines.settings import Settings
 from pipelines.terminal import err, out, print_json
 
@@ -28,7 +29,7 @@ def backfill(
         list[str] | None,
         typer.Argument(metavar="[TABLE]...", help="Source tables: name, topic or SQL; all."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Make anew what the events of these days concern; publish it if all tests pass."""
     settings: Settings = context.obj

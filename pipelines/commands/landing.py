@@ -1,0 +1,231 @@
+"""The commands `lakehouse land` and `lakehouse run`, which take the same sources."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Event
+from typing import Annotated
+
+import typer
+from rich.table import Table as RichTable
+
+from pipelines import chain
+from pipelines.cdc.decode import DISPOSITIONS
+from pipelines.cdc.kafka import GROUP, KafkaSource
+from pipelines.cdc.kafka_cluster import read_properties
+from pipelines.cdc.land import LandReport
+from pipelines.cdc.metrics import served
+from pipelines.commands.options import (
+    AcceptGap,
+    Json,
+    Kafka,
+    KafkaConfig,
+    Source,
+    Strict,
+    Topics,
+)
+from pipelines.errors import UsageError
+from pipelines.lake.disk import clear_about_disk
+from pipelines.lake.ids import new_id
+from pipelines.settings import Settings
+from pipelines.terminal import err, out, print_json
+
+
+def land(
+    context: typer.Context,
+    source: Source = None,
+    kafka: Kafka = None,
+    topics: Topics = None,
+    kafka_config: KafkaConfig = None,
+    accept_gap: AcceptGap = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow/--until-now", help="Go on until SIGTERM, or land what is there."),
+    ] = False,
+    group: Annotated[str, typer.Option(help="Consumer group of those who follow.")] = GROUP,
+    batch_rows: Annotated[
+        int, typer.Option(min=1, help="Messages of a batch.")
+    ] = KafkaSource.batch_rows,
+    batch_bytes: Annotated[
+        int, typer.Option(min=1, help="Bytes of a batch.")
+    ] = KafkaSource.batch_bytes,
+    batch_seconds: Annotated[
+        float, typer.Option(min=0.1, help="Seconds until a batch lands, full or not.")
+    ] = KafkaSource.batch_seconds,
+    metrics_port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Serve /metrics for Prometheus there.")
+    ] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address of --metrics-port.")] = "127.0.0.1",
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Land what is new of a capture folder, or of Kafka, into the raw tables."""
+    settings: Settings = context.obj
+    stream = _kafka_source(settings, source, kafka, topics, kafka_config, accept_gap)
+    if stream is None and (follow or metrics_port is not None):
+        option = "--follow" if follow else "--metrics-port"
+        raise UsageError(f"{option} is for Kafka", "add --kafka BOOTSTRAP, or leave it out")
+    if source is not None and not any(source.glob("*/*.jsonl*")) and source.is_dir():
+        raise UsageError(
+            f"{source} holds no capture file",
+            "put files at <topic>/*.jsonl[.gz|.zst]; `lakehouse shop capture --to DIR` makes some",
+        )
+    with ExitStack() as stack:
+        if stream is not None:
+            stream = replace(
+                stream, follow=follow, group=group, batch_rows=batch_rows, batch_bytes=batch_bytes,
+                batch_seconds=batch_seconds,
+            )  # fmt: skip
+            if follow:
+                stack.enter_context(_set_by_signals(stream.stop))
+            if metrics_port is not None:
+                stack.enter_context(served(stream.metrics, metrics_host, metrics_port))
+        stack.enter_context(err.status("Following …" if follow else "Landing …"))
+        stack.enter_context(clear_about_disk(settings.home))
+        report = chain.land_new(settings, stream or source, new_id())
+    _print_landing(report, as_json)
+    _judge_dead_letters(report, strict)
+
+
+def run(
+    context: typer.Context,
+    source: Source = None,
+    kafka: Kafka = None,
+    topics: Topics = None,
+    kafka_config: KafkaConfig = None,
+    accept_gap: AcceptGap = False,
+    as_json: Json = False,
+    strict: Strict = False,
+) -> None:
+    """Run the whole chain once: land, build, publish."""
+    settings: Settings = context.obj
+    stream = _kafka_source(settings, source, kafka, topics, kafka_config, accept_gap)
+    report = run_chain(settings, stream or source, "lakehouse run")
+    if as_json:
+        print_json(
+            {
+                "run_id": report.run_id,
+                "landed": report.landing.landed,
+                "dead": report.landing.dead,
+                "replayed": report.landing.replayed,
+                "built": not report.build.skipped,
+                "published": {n: t.version for n, t in report.manifest.tables.items()},
+                "seconds": report.seconds,
+            }
+        )
+    _judge_dead_letters(report.landing, strict)
+
+
+def _kafka_source(
+    settings: Settings,
+    folder: Path | None,
+    bootstrap: str | None,
+    topics: str | None,
+    config: Path | None,
+    accept_gap: bool,
+) -> KafkaSource | None:
+    if bootstrap is None:
+        for name, given in (("--topics", topics is not None), ("--accept-gap", accept_gap)):
+            if given:
+                raise UsageError(f"{name} is for Kafka", "add --kafka BOOTSTRAP, or leave it out")
+        return None
+    if folder is not None:
+        raise UsageError("--from and --kafka were both given", "land from one of them at a time")
+    file = config or settings.kafka_config
+    properties = read_properties(file) if file else {}
+    return KafkaSource(bootstrap, topics, properties, accept_gap=accept_gap)
+
+
+@contextmanager
+def _set_by_signals(stop: Event) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM set the event; a second one acts as ever."""
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    def ask_to_stop(number: int, frame: object) -> None:
+        stop.set()
+        restore()
+
+    for number in former:
+        signal.signal(number, ask_to_stop)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def run_chain(
+    settings: Settings, source: Path | KafkaSource | None, command: str
+) -> chain.RunReport:
+    with err.status("Starting …") as spinner:
+        report = chain.run(
+            settings,
+            source,
+            command=command,
+            on_progress=lambda step, detail: spinner.update(f"{chain.DOING[step]} {detail} …"),
+        )
+    landing, built, seconds = report.landing, report.build, report.seconds
+    dead = f"[red]{landing.dead:,} dead letters[/], " if landing.dead else ""
+    err.print(
+        f"[green]✓[/] land     {landing.landed:,} new, {dead}{landing.replayed:,} already landed "
+        f"({seconds['land']:.1f} s)",
+        highlight=False,
+    )
+    what = "nothing new" if built.skipped else f"{built.models} models, {built.tests} tests passed"
+    err.print(f"[green]✓[/] build    {what} ({seconds['build']:.1f} s)", highlight=False)
+    for warning in built.warnings:
+        err.print(f"[yellow]![/] {warning}", highlight=False)
+    fresh = sum(table.run_id == report.run_id for table in report.manifest.tables.values())
+    err.print(
+        f"[green]✓[/] publish  {fresh} of {len(report.manifest.tables)} tables rewritten "
+        f"({seconds['publish']:.1f} s)",
+        highlight=False,
+    )
+    for topic in landing.topics.values():
+        if topic.waiting_bytes:
+            err.print(f"[yellow]![/] {topic.topic}: an unfinished last line waits for its rest")
+    return report
+
+
+def _judge_dead_letters(report: LandReport, strict: bool) -> None:
+    if not report.dead:
+        return
+    reasons: Counter[str] = Counter()
+    for topic in report.topics.values():
+        reasons.update(topic.reasons)
+    told = ", ".join(f"{code} {count:,}" for code, count in reasons.most_common())
+    err.print(
+        f"[yellow]![/] {report.dead:,} dead letters ({told}); see lakehouse dead-letters list",
+        highlight=False,
+    )
+    if strict:
+        raise typer.Exit(1)
+
+
+def _print_landing(report: LandReport, as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                topic.topic: {
+                    **{name: topic.counts[name] for name in DISPOSITIONS},
+                    "replayed": topic.replayed,
+                    "reasons": topic.reasons,
+                    "waiting_bytes": topic.waiting_bytes,
+                }
+                for topic in report.topics.values()
+            }
+        )
+        return
+    table = RichTable("topic", "landed", "already landed", "tombstones", "dead letters")
+    for topic in report.topics.values():
+        numbers = (topic.landed, topic.replayed, topic.counts["tombstone"], topic.dead)
+        table.add_row(topic.topic, *(f"{number:,}" for number in numbers))
+    out.print(table)

@@ -1,0 +1,85 @@
+"""The commands `lakehouse demo` and `lakehouse shop capture`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table as RichTable
+
+from pipelines.commands.landing import run_chain
+from pipelines.contract import load_contracts
+from pipelines.demo import summary
+from pipelines.demo.shop import capture
+from pipelines.errors import UsageError
+from pipelines.lake import lock
+from pipelines.lake.catalog import reader
+from pipelines.lake.disk import clear_about_disk
+from pipelines.settings import Settings
+from pipelines.terminal import err, out
+
+app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
+
+Clients = Annotated[
+    str, typer.Option(help="How many households of the 2,469 shop: a number, or all.")
+]
+
+
+def demo(context: typer.Context, clients: Clients = "500") -> None:
+    """Make the demo shop's events, run the whole chain on them and show the result."""
+    settings: Settings = context.obj
+    count = _clients(clients)
+    with (
+        err.status("The shop writes its change events …"),
+        lock.exclusive(settings.state, "lakehouse demo"),
+        clear_about_disk(settings.home),
+    ):
+        captured = capture(settings.inbox, clients=count)
+    err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
+    report = run_chain(settings, None, "lakehouse demo")
+    with reader(settings, load_contracts(settings.project_dir)) as connection:
+        summary.show(connection, report.manifest, out, program=_program())
+
+
+@app.command("capture")
+def shop_capture(
+    to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    clients: Clients = "500",
+    start: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day (UTC), included."),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC), excluded.")
+    ] = None,
+) -> None:
+    """Write capture files: a slice of one deterministic log; slices join without a seam."""
+    report = capture(
+        to,
+        clients=_clients(clients),
+        start=start.date() if start else None,
+        until=until.date() if until else None,
+    )
+    table = RichTable("table", "events", title=f"{report.events:,} events in {to}")
+    for name, events in report.events_by_table.items():
+        table.add_row(name, f"{events:,}")
+    out.print(table)
+
+
+def _program() -> str:
+    """How this program was called, so that a shown command can be copied as it is."""
+    called = Path(sys.argv[0])
+    if not called.is_relative_to(Path.cwd()):
+        return str(called) if len(called.parts) > 1 and called.name == "lakehouse" else "lakehouse"
+    return str(called.relative_to(Path.cwd()))
+
+
+def _clients(text: str) -> int | None:
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"--clients {text} is no number", "give a number from 1 to 2469, or all")
+    return int(text)
