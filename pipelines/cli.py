@@ -17,6 +17,7 @@ from pipelines.commands import (
     backfill,
     contract,
     dead_letters,
+    erase,
     landing,
     maintain,
     resnapshot,
@@ -84,6 +85,7 @@ for command in (
     backfill.backfill,
     resnapshot.resnapshot,
     maintain.maintain,
+    erase.erase,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")

@@ -31,6 +31,7 @@ _SIMPLE_TYPES = {
     "date",
     "timestamp",
 }
+_ID_TYPES = ("bigint", "integer", "smallint")
 _ALIASES = {"int": "integer", "text": "varchar", "string": "varchar", "bool": "boolean"}
 # The landing cuts every raw table by these.
 _TAKEN = {"year", "month"}
@@ -67,23 +68,27 @@ class Column(_Strict):
         encoding: days, millis, micros or nanos since 1970 for dates and timestamps; base64 for
             decimals (the unscaled number, big-endian).
         dropped: the source no longer sends it; rows without it keep the last value of their key.
+        subject: the kind of person whose id this is, for example client; see `lakehouse erase`.
     """
 
     name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
     type: Annotated[str, AfterValidator(_known_type)]
     pii: PiiRule | None = None
+    subject: str | None = Field(default=None, pattern=r"^[a-z][a-z_]*$")
     unit: str | None = None
     toast: bool | None = None
     encoding: Encoding | None = None
     dropped: bool = False
 
     @model_validator(mode="after")
-    def _encoding_suits_type(self) -> Column:
+    def _rules_suit_type(self) -> Column:
         suits = {"days": ("date",), "base64": ("decimal",)}.get(
             str(self.encoding), ("date", "timestamp")
         )
         if self.encoding and not self.type.startswith(suits):
             raise ValueError(f"encoding {self.encoding} does not suit {self.type}")
+        if self.subject and (self.pii or self.type not in (*_ID_TYPES, "varchar")):
+            raise ValueError("a subject's id must be an integer or varchar without a pii rule")
         return self
 
     @property
@@ -231,7 +236,9 @@ def _meta(node: dict[str, Any]) -> dict[str, Any]:
 def _refuse_misplaced(node: dict[str, Any], where: str) -> None:
     # dbt would pass over `pii: hash` in another place, and the value would land in the clear.
     config = node.get("config") or {}
-    misplaced = ("pii", "unit", "toast", "encoding", "dropped", "key", "on_drift")
+    misplaced = (
+        "pii", "subject", "unit", "toast", "encoding", "dropped", "key", "on_drift",
+    )  # fmt: skip
     astray = [name for name in ("meta", *misplaced) if name in node]
     astray += [f"config.{name}" for name in misplaced if name in config]
     if astray:
@@ -286,8 +293,8 @@ def _explained(error: ValidationError, where: str) -> LakehouseError:
     message = first["msg"].removeprefix("Value error, ")
     remedies = {
         "missing": f"write `{key}:` under config.meta of the source or the table",
-        "extra_forbidden": "a column's config.meta knows only pii, unit, toast, encoding and "
-        "dropped",
+        "extra_forbidden": "a column's config.meta knows only pii, subject, unit, toast, encoding "
+        "and dropped",
         "literal_error": f"correct the value of {key}",
     }
     remedy = remedies.get(first["type"], "correct the entry; docs/data-engineer.md has an example")

@@ -210,13 +210,28 @@ def _maintained(target: Target, keep: timedelta, run_id: str) -> TableReport:
             report.skipped.append(f"compaction: others keep committing ({error})")
     unneeded = _unneeded_files(target, keep)
     _count_removed(report, unneeded)
+    _clear(target, keep, unneeded)
+    report.after = geometry(target.path)
+    return report
+
+
+def forget_former_versions(target: Target) -> None:
+    """Delete, at once, all that only former versions of a table consist of, log entries included.
+
+    Readers of a former version lose it. Files that nobody has committed are left for an hour, in
+    which a landing may commit them.
+    """
+    an_hour, at_once = timedelta(hours=LEAST_HOURS), timedelta(0)
+    uncommitted = _unneeded_files(target, an_hour)
+    _clear(target, at_once, [*uncommitted, *_unneeded_files(target, at_once, committed=True)])
+
+
+def _clear(target: Target, keep: timedelta, unneeded: Sequence[Path]) -> None:
     for file in unneeded:
         file.unlink(missing_ok=True)
     _checkpoint(target)
     for file in _unneeded_log(target, keep, _checkpoints(target.path)):
         file.unlink(missing_ok=True)
-    report.after = geometry(target.path)
-    return report
 
 
 def _planned(target: Target, keep: timedelta) -> TableReport:
@@ -321,11 +336,14 @@ def _files_if_compacted(path: Path) -> int:
     return large + sum(-(-sum(sizes) // TARGET_BYTES) for sizes in small.values())
 
 
-def _unneeded_files(target: Target, keep: timedelta) -> list[Path]:
+def _unneeded_files(target: Target, keep: timedelta, *, committed: bool = False) -> list[Path]:
     """Data files that no version in the time kept, and none that the manifest names, consists of.
 
     delta-rs tells them; they are deleted here, since its own vacuum commits, and a published table
     whose version moved would be written anew by the next publication.
+
+    Args:
+        committed: only those that some version consisted of.
     """
     versions = {_floor(target, keep)}
     if target.published is not None:
@@ -335,7 +353,7 @@ def _unneeded_files(target: Target, keep: timedelta) -> list[Path]:
         retention_hours=-int(-keep // timedelta(hours=1)),
         dry_run=True,
         enforce_retention_duration=False,
-        full=True,
+        full=not committed,
         keep_versions=sorted(versions),
     )
     return [target.path / file for file in files]

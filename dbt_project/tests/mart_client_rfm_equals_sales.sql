@@ -16,6 +16,7 @@ sales as (
     from {{ ref('stg_sale') }} as sale
     inner join {{ ref('int_business_date') }} as business_day
         on {{ utc_date('sale.sold_at') }} <= business_day.business_date
+    where not {{ is_nobody('sale.client_id') }}
 
 )
 

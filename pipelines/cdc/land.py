@@ -26,6 +26,7 @@ from pipelines.cdc.capture import CaptureFile, find_captures, read_ahead, read_l
 from pipelines.cdc.dead_letters import DeadLetters, Letter
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
 from pipelines.cdc.drift import refuse_drift
+from pipelines.cdc.erasures import Erasures
 from pipelines.cdc.evolve import evolve_raw_tables, refuse_changed_contract
 from pipelines.cdc.ledger import Ledger
 from pipelines.cdc.masking import Masker, load_masker
@@ -224,6 +225,7 @@ class _TopicLander:
         self._ledger = ledger
         self._dead_letters = DeadLetters(settings.raw, masker)
         self._masker = masker
+        self._erasures = Erasures(settings.raw, masker)
         self._run_id = run_id
         control = control_kind(topic, contracts.servers)
         self._decoder = Decoder(connection, masker, topic, self._contract, control)
@@ -266,6 +268,8 @@ class _TopicLander:
         self, source: str, messages: int, not_utf8: Sequence[tuple[int, bytes]] = ()
     ) -> int:
         """Commit what is new of the decoded block; begun again if another lander was first."""
+        if self._contract:
+            self._erasures.keep_out(self._connection, self._contract)
         progress = self._ledger.progress(self._topic)
         reached = self._reached()
         novelty.judge(self._connection, progress, reached, self._raw_folder, self._path)

@@ -22,6 +22,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 from pipelines.cdc import books, dead_letters, novelty, resolutions
 from pipelines.cdc.dead_letters import Choice
 from pipelines.cdc.decode import DEAD, LANDED, TRUNCATE, Decoder, control_kind
+from pipelines.cdc.erasures import Erasures
 from pipelines.cdc.evolve import evolve_raw_tables
 from pipelines.cdc.land import new_rows
 from pipelines.cdc.ledger import Ledger
@@ -218,6 +219,7 @@ class _TopicReplay:
         self._run_id = run_id
         self._report = report
         self._resolutions = Resolutions(settings.raw)
+        self._erasures = Erasures(settings.raw, masker)
         control = control_kind(topic, contracts.servers)
         self._decoder = Decoder(connection, masker, topic, self._contract, control)
 
@@ -257,6 +259,7 @@ class _TopicReplay:
                 "update decoded set _epoch = told.epoch from told where line_number = told.number"
             )
             self._connection.unregister("told")
+            self._erasures.keep_out(self._connection, self._contract)
         rows = self._connection.execute(
             """select line_number, partition_no, offset_no, disposition, reason
                from decoded order by line_number"""

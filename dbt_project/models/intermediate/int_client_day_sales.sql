@@ -14,6 +14,7 @@ with sales as (
         *,
         {{ utc_date('sold_at') }} as sale_date
     from {{ ref('stg_sale') }}
+    where not {{ is_nobody('client_id') }}
 
 ),
 
