@@ -15,8 +15,8 @@ from pipelines.errors import LakehouseError
 from tests.conformance.platform import Platform, Row
 from tests.conformance.scenario import CASES, CHOSEN, START_US, Scenario, folders
 
-# Atomic transactions, and several tables in one topic.
-NOT_BUILT = {41, 53}
+# Several tables in one topic.
+NOT_BUILT = {53}
 DELIVERIES = ("told", "each", "twice", "shuffled")
 FOLDERS = folders()
 SCENARIOS = [Scenario(name, content) for name, content in FOLDERS.items() if "events" in content]

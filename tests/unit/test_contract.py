@@ -102,7 +102,7 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "an unknown key of a table": ("key: [id]", "key: [id], ky: [id]", [
         "table thing", "unknown key 'ky'", "known keys are server, namespace"]),
     "an unknown key of a column": ("pii: hash", "pi: hash", [
-        "table thing, column mail", "pi", "knows only pii, subject, unit, toast, encoding and dropped"]),
+        "table thing, column mail", "pi", "knows only pii, subject, unit,"]),
     "a rule for personal data that does not exist": ("pii: hash", "pii: hsah", [
         "column mail", "pii", "'hash', 'mask' or 'drop'", "correct the value of pii"]),
     "an unknown connector": ("postgres", "postgresql", ["connector", "'postgres', 'sqlserver'"]),
