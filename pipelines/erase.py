@@ -109,6 +109,8 @@ def erase(
             file.unlink(missing_ok=True)
         transform.demand_build(settings, recorder.run_id)
         chain.build_and_publish(settings, recorder)
+        # A landing that was on may have kept a letter that it had judged before.
+        report.letters += _contended(partial(_erase_letters, settings, tables, person, masker))
         on_progress("Forgetting former versions")
         contracts = load_contracts(settings.project_dir)
         for target in maintain.targets(settings, contracts):
@@ -174,12 +176,17 @@ def _names_person(table: Table, person: Person) -> str:
     """SQL: whether a row names the person, by its id or by its former key."""
     columns = subject_columns(table, person.subject)
     told = [f"cast({identifier(c.name)} as varchar) = {literal(person.id)}" for c in columns]
-    told += [
+    return f"coalesce({' or '.join(told)}, false) or {_was_person(table, person)}"
+
+
+def _was_person(table: Table, person: Person) -> str:
+    """SQL: whether the former key of a row names the person."""
+    told = [
         f"_former_key[{table.key.index(c.name) + 1}] = {literal(person.id)}"
-        for c in columns
+        for c in subject_columns(table, person.subject)
         if c.name in table.key
     ]
-    return f"coalesce({' or '.join(told)}, false)"
+    return f"coalesce({' or '.join(told) or 'false'}, false)"
 
 
 def _hashes_of(
@@ -210,8 +217,7 @@ def _erase_rows(
         return 0
     schema = pa.schema(found.schema())
     values = {name: identifier(name) for name in schema.names}
-    if table.key:
-        values["_former_key"] = f"case when not {_names_person(table, person)} then _former_key end"
+    values["_former_key"] = f"case when not {_was_person(table, person)} then _former_key end"
     for column in subject_columns(table, person.subject):
         is_person = f"cast({identifier(column.name)} as varchar) = {literal(person.id)}"
         for name, sql in erased_values(table, column).items():

@@ -268,10 +268,11 @@ class _TopicLander:
         self, source: str, messages: int, not_utf8: Sequence[tuple[int, bytes]] = ()
     ) -> int:
         """Commit what is new of the decoded block; begun again if another lander was first."""
-        if self._contract:
-            self._erasures.keep_out(self._connection, self._contract)
         progress = self._ledger.progress(self._topic)
         reached = self._reached()
+        if self._contract:
+            # Once the table's version is read: an erasure after it makes the commit begin anew.
+            self._erasures.keep_out(self._connection, self._contract)
         novelty.judge(self._connection, progress, reached, self._raw_folder, self._path)
         if self._contract and self._path:
             continuity.refuse_another_log(self._connection, self._contract, progress, self._path)

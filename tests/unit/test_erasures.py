@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from pipelines.cdc import novelty
 from pipelines.cdc.erasures import FOLDER, REASON, Erasures, Person
 from pipelines.cdc.masking import load_masker
 from pipelines.contract import Column, Contracts, Table
+from pipelines.erase import _erase_rows
+from pipelines.lake.duck import connect
 from pipelines.lake.ids import now
 from tests.unit.events import Lake, Row, envelope, message
 
@@ -110,6 +113,41 @@ def test_an_erasure_is_heard_of_while_a_landing_is_on(lake: Lake) -> None:
     assert Erasures(lake.raw, masker).add(Person("client", str(OTHER)), "e2", now())
     assert Person("client", str(OTHER)) in known
     assert not known.add(Person("client", str(OTHER)), "e3", now())
+
+
+def test_an_erasure_in_the_middle_of_a_landing_is_minded(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lake.deliver(order(0, OTHER), topic=ORDER.topic)
+    person, judge = Person("client", str(OTHER)), novelty.judge
+    masker = load_masker(lake.settings)
+
+    def erasing(*arguments: Any) -> None:
+        if Erasures(lake.raw, masker).add(person, "e2", now()):
+            with connect(lake.settings) as connection:
+                assert _erase_rows(connection, lake.settings, ORDER, person) == 1
+        judge(*arguments)
+
+    monkeypatch.setattr(novelty, "judge", erasing)
+    assert lake.deliver(order(1, OTHER), name="b.jsonl", topic=ORDER.topic).landed == 1
+    assert [row["client_id"] for row in lake.rows(ORDER.topic)] == [-1, -1]
+    lake.assert_reconciled()
+
+
+def test_rows_are_rewritten_and_others_keep_what_they_have(lake: Lake) -> None:
+    lake.deliver(
+        client(0, OTHER), client(1, 9, op="c", former=OTHER), client(2, 10, op="c", former=9),
+        topic=CLIENT.topic,
+    )  # fmt: skip
+    with connect(lake.settings) as connection:
+        person = Person("client", str(OTHER))
+        assert _erase_rows(connection, lake.settings, CLIENT, person) == 2
+        assert _erase_rows(connection, lake.settings, CLIENT, person) == 0
+    rows = lake.rows(CLIENT.topic)
+    assert [row["client_id"] for row in rows] == [-1, 9, 10]
+    assert [row["city"] for row in rows] == [None, "Lyon", "Lyon"]
+    assert [row["_former_key"] for row in rows] == [None, None, ["9"]]
+    lake.assert_reconciled()
 
 
 def test_the_list_holds_no_id(lake: Lake) -> None:
