@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from deltalake import write_deltalake
 from deltalake.exceptions import CommitFailedError
+from typer.testing import CliRunner
 
+from pipelines import cli
 from pipelines.cdc.dead_letters import DeadLetters
 from pipelines.cdc.kafka_cluster import Cluster
 from pipelines.cdc.land import _TopicLander
-from pipelines.cdc.ledger import Ledger
+from pipelines.cdc.ledger import Ledger, totals
 from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
-from tests.unit.events import BRIEF, NARROW, Lake, Row, envelope, message
+from tests.unit.events import BRIEF, KEY, NARROW, Lake, Row, envelope, message
 from tests.unit.kafka import Broker, Follower, land_from
 from tests.unit.test_dead_letters import CRASHES as REPLAY_CRASHES
 from tests.unit.test_dead_letters import cut_off
@@ -194,6 +198,36 @@ def test_a_commit_that_is_always_refused_names_the_topic(
         shared.deliver(of("thing", 0), topic=ALL)
 
 
+def test_a_ledger_of_before_goes_on(shared: Lake) -> None:
+    under(shared, NARROW).deliver(message(0, envelope(0, BRIEF)))
+    rows = shared.table("_ledger").to_pyarrow_table().drop_columns(["routed"])
+    shutil.rmtree(shared.raw / "_ledger")
+    write_deltalake(str(shared.raw / "_ledger"), rows)
+    (told,) = totals(shared.raw).to_pylist()
+    assert (told["landed"], told["routed"]) == (1, 0)
+    second = under(shared, NARROW, OTHER)
+    second.deliver(of("other", 0), topic=ALL)
+    assert {row["topic"]: row["routed"] for row in totals(shared.raw).to_pylist()} == {
+        ALL: 1, OTHER.topic: 0, THING.topic: 0,
+    }  # fmt: skip
+
+
+def test_the_command_tells_what_was_routed(shared: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipelines.chain.load_contracts", lambda _: CONTRACTS)
+    monkeypatch.setenv("LAKEHOUSE_PII_KEY", KEY)
+    shared.write([of("thing", 0), of("other", 1), tombstone(2)], topic=ALL)
+    arguments = ["--home", str(shared.settings.home), "land", "--from", str(shared.inbox)]
+    printed = CliRunner().invoke(cli.app, arguments)
+    assert printed.exit_code == 0, printed.output
+    lines = [line.replace("│", " ").split() for line in printed.stdout.splitlines()]
+    assert [ALL, "0", "2", "0", "1", "0"] in lines
+    assert [THING.topic, "1", "0", "0", "0", "0"] in lines
+    monkeypatch.setenv("COLUMNS", "200")
+    told = CliRunner().invoke(cli.app, ["--home", str(shared.settings.home), "status"]).stdout
+    row = next(line for line in told.splitlines() if ALL in line)
+    assert row.replace("│", " ").split()[:6] == [ALL, "3", "0", "2", "1", "0"]
+
+
 # Which table
 
 
@@ -228,6 +262,13 @@ NAMED: dict[str, tuple[bytes, str | None]] = {
         plain(db="inventory", schema="dbo", table="other", commit_lsn="0:1:1"), SQLSERVER.topic),
     "flattened": (flat(__source_schema="public", __source_table="other"), OTHER.topic),
     "flattened with short names": (flat(__schema="public", __table="thing"), THING.topic),
+    "flattened and wrapped": (
+        message(0, {"schema": {}, "payload": BRIEF | {
+            "__source_ts_us": 1_490_000_000_000_000, "__source_lsn": 5, "__op": "c",
+            "__schema": "public", "__table": "other"}}, topic=ALL), OTHER.topic),
+    "a column called payload": (
+        message(0, envelope(0, BRIEF) | {"payload": envelope(0, BRIEF, table="other")}, topic=ALL),
+        THING.topic),
     "flattened, with the server": (
         flat(__schema="public", __table="thing", __name="shop2"), None),
     "flattened without a schema": (flat(__table="thing"), None),
