@@ -107,6 +107,8 @@ class Table(_Strict):
         on_drift: what becomes of a row with fields that the contract does not name, or without
             some that it does. evolve: it lands, unknown fields are kept. freeze: it is a dead
             letter. stop: the landing ends.
+        shared_topic: the topic that brings its messages where that carries messages of other
+            tables, too; each then tells its table. None, or `topic`: the topic is its own.
     """
 
     name: str
@@ -118,6 +120,7 @@ class Table(_Strict):
     epoch: int = Field(default=0, ge=0)
     unavailable_marker: str = Field(default="__debezium_unavailable_value", min_length=1)
     on_drift: OnDrift = "evolve"
+    shared_topic: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,249}$")
     owner: str | None = None
     file: str
 
@@ -141,8 +144,13 @@ class Table(_Strict):
 
     @property
     def topic(self) -> str:
-        """Kafka topic and raw folder: `server.namespace.table`."""
+        """Identity and raw folder: `server.namespace.table`, as Kafka calls its own topic."""
         return f"{self.server}.{self.namespace}.{self.name}"
+
+    @property
+    def stream_topic(self) -> str:
+        """The topic that brings its messages."""
+        return self.shared_topic or self.topic
 
     @property
     def sql_name(self) -> str:
@@ -182,6 +190,21 @@ class Contracts:
                     "remove one of the two entries",
                 )
             self.by_topic[table.topic] = table
+        self._sharing: dict[str, list[Table]] = {}
+        for table in self.tables:
+            if table.stream_topic != table.topic:
+                self._sharing.setdefault(table.stream_topic, []).append(table)
+        for topic in self._sharing.keys() & self.by_topic.keys():
+            raise LakehouseError(
+                f"{self._sharing[topic][0].file}, table {self._sharing[topic][0].name}: topic "
+                f"{topic} is that of the table in {self.by_topic[topic].file}",
+                "let the connector route to a topic that is called like no table; parts of one "
+                "table in its topic need no `topic`",
+            )
+
+    def sharing(self, topic: str) -> list[Table]:
+        """The tables whose messages come in this shared topic; none where it is not shared."""
+        return self._sharing.get(topic, [])
 
     @property
     def tables(self) -> list[Table]:
@@ -237,7 +260,7 @@ def _refuse_misplaced(node: dict[str, Any], where: str) -> None:
     # dbt would pass over `pii: hash` in another place, and the value would land in the clear.
     config = node.get("config") or {}
     misplaced = (
-        "pii", "subject", "unit", "toast", "encoding", "dropped", "key", "on_drift",
+        "pii", "subject", "unit", "toast", "encoding", "dropped", "key", "on_drift", "topic",
     )  # fmt: skip
     astray = [name for name in ("meta", *misplaced) if name in node]
     astray += [f"config.{name}" for name in misplaced if name in config]
@@ -256,11 +279,12 @@ def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
         "server", "namespace", "connector", "key", "epoch", "unavailable_marker", "on_drift",
         "owner",
     )  # fmt: skip
-    unknown = sorted(set(_meta(entry)) - set(table_fields))
+    known = (*table_fields, "topic")
+    unknown = sorted(set(_meta(entry)) - set(known))
     if unknown:
         raise LakehouseError(
             f"{where}: unknown key {unknown[0]!r} under config.meta",
-            f"known keys are {', '.join(table_fields)}",
+            f"known keys are {', '.join(known)}",
         )
     try:
         columns = [_column(column, where) for column in entry.get("columns") or []]
@@ -268,6 +292,7 @@ def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
             name=entry["name"],
             columns=tuple(columns),
             file=file,
+            shared_topic=meta.get("topic"),
             **{name: meta[name] for name in table_fields if name in meta},
         )
     except KeyError as error:
@@ -290,6 +315,7 @@ def _column(node: dict[str, Any], where: str) -> Column:
 def _explained(error: ValidationError, where: str) -> LakehouseError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "table"
+    key = {"shared_topic": "topic"}.get(key, key)
     message = first["msg"].removeprefix("Value error, ")
     remedies = {
         "missing": f"write `{key}:` under config.meta of the source or the table",

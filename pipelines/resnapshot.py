@@ -123,7 +123,7 @@ def _has_landed(settings: Settings, table: Table) -> bool:
 
 
 def _steps(table: Table) -> list[str]:
-    pattern = table.topic.replace(".", r"\.")
+    pattern = table.stream_topic.replace(".", r"\.")
     return [
         "Stop the connector, and all that lands: a follower reads the epoch when it starts.",
         "Land what the topic still holds, to its end: "

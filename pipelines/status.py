@@ -11,6 +11,7 @@ from rich.table import Table as RichTable
 
 from pipelines import transform
 from pipelines.cdc import dead_letters, ledger, metrics
+from pipelines.cdc.decode import ROUTED
 from pipelines.chain import last_runs
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
@@ -76,15 +77,17 @@ def show(found: Status, console: Console) -> None:
     running = found.running
     doing = f"{running['command']} (pid {running['pid']})" if running else "nothing is running"
     console.print(f"[bold]{found.home}[/]: {doing}", highlight=False)
+    has_routed = any(row[ROUTED] for row in found.sources)
     sources = RichTable(
-        "topic", "consumed", "landed", "tombstones", "control", "dead", "newest change (UTC)",
-        title="Sources",
+        "topic", "consumed", "landed", *(["routed"] if has_routed else []), "tombstones", "control",
+        "dead", "newest change (UTC)", title="Sources",
     )  # fmt: skip
     for row in found.sources:
         control = sum(
             row[k] for k in ("heartbeat", "message", "txmeta", "schema_change", "truncate")
         )
-        numbers = (row["consumed"], row["landed"], row["tombstone"], control, row["dead"])
+        routed = [row[ROUTED]] if has_routed else []
+        numbers = (row["consumed"], row["landed"], *routed, row["tombstone"], control, row["dead"])
         newest = row["newest_source_ts"]
         sources.add_row(
             row["topic"],

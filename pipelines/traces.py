@@ -37,7 +37,7 @@ class Traces:
     ) -> None:
         self._settings = settings
         self._id = person.id
-        self._topics = {table.topic for table in tables}
+        self._topics = {table.stream_topic for table in tables}
         self._columns = sorted(
             {c.name for table in tables for c in subject_columns(table, person.subject)}
         )

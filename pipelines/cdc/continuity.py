@@ -27,6 +27,25 @@ def reached(epoch: str, position: str) -> str:
     return f"lpad(cast({epoch} as varchar), 10, '0') || '.' || {position}"
 
 
+def refuse_another_topic(table: Table, progress: Progress) -> None:
+    """See that a table's messages come in the topic in which they came before.
+
+    Streams of Kafka are told apart by their ids.
+
+    Raises:
+        LakehouseError: files of another topic were landed, whose offsets mean other messages.
+    """
+    files = (name for name in progress.sources if not name.startswith("kafka:"))
+    others = sorted({name.partition("/")[0] for name in files} - {table.stream_topic})
+    if others:
+        raise LakehouseError(
+            f"{table.topic} was landed from the topic {others[0]} before, and is to come from "
+            f"{table.stream_topic} now: their offsets mean different messages",
+            f"give `topic` in {table.file} its former value, or land into a new lake and take a "
+            "new snapshot; nothing was written",
+        )
+
+
 def refuse_another_log(
     connection: duckdb.DuckDBPyConnection, table: Table, progress: Progress, raw_table: Path
 ) -> None:

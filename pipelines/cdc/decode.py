@@ -7,7 +7,7 @@ values are typed (`columns`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -39,14 +39,17 @@ from pipelines.cdc.fields import (
     unknown_fields,
 )
 from pipelines.cdc.masking import Masker
+from pipelines.cdc.routing import named_tables, routes
 from pipelines.contract import Table
 from pipelines.lake.sql import identifier, literal
 
 # What can become of a delivered message; each has exactly one.
 LANDED, TRUNCATE, DEAD, TOMBSTONE = "landed", "truncate", "dead", "tombstone"
 HEARTBEAT, MESSAGE, TXMETA, SCHEMA_CHANGE = "heartbeat", "message", "txmeta", "schema_change"
+# In a shared topic: handed to its table, which tells more under the table's own name.
+ROUTED = "routed"
 DISPOSITIONS = (
-    LANDED, TRUNCATE, DEAD, TOMBSTONE, HEARTBEAT, MESSAGE, TXMETA, SCHEMA_CHANGE,
+    LANDED, TRUNCATE, DEAD, TOMBSTONE, HEARTBEAT, MESSAGE, TXMETA, SCHEMA_CHANGE, ROUTED,
 )  # fmt: skip
 
 # The reason code of a row whose fields are not those of a contract that allows no others.
@@ -85,10 +88,12 @@ class Decoder:
     Its columns: `line_number, topic_name, partition_no, offset_no, disposition, reason_code,
     reason, line` (the text of dead letters only), then those of the landing, and `v_<name>` for
     each column of the contract: the prefix keeps apart what a source calls `reason` or `line`.
+    For a shared topic it has no values, but a column `route`: the `topic` of a message's table.
 
     Args:
         table: the contract, or None where the topic has none.
         control: the disposition of all its messages if it is a control topic.
+        sharing: the tables whose messages come in this topic if it is a shared one.
     """
 
     def __init__(
@@ -98,12 +103,14 @@ class Decoder:
         topic: str,
         table: Table | None,
         control: str | None = None,
+        sharing: Sequence[Table] = (),
     ) -> None:
         self._connection = connection
         masker.install(connection)
-        self._topic = topic
+        self._topic = table.stream_topic if table else topic
         self._table = table
         self._control = control
+        self._sharing = sharing
         # Made once: a topic's blocks are alike.
         self._plain_sql = {name: self._sql(name) for name in ("lines", "messages")}
 
@@ -145,6 +152,8 @@ class Decoder:
         envelope = _MESSAGES_SQL if given == "messages" else _envelope_sql(self._topic)
         if self._table is not None:
             return _table_sql(self._table, envelope, encoded)
+        if self._sharing:
+            return _shared_sql(self._topic, self._sharing, envelope)
         if self._control is not None:
             return _contractless_sql(self._topic, self._control, None, envelope)
         return _contractless_sql(self._topic, DEAD, "unknown_topic", envelope)
@@ -252,6 +261,39 @@ def _contractless_sql(topic: str, disposition: str, reason_code: str | None, env
         coalesce(envelope_problem, {reason}) as reason,
         case when envelope_problem is not null or {reason} is not null then line end as line
     from message"""
+
+
+def _shared_sql(topic: str, tables: Sequence[Table], envelope: str) -> str:
+    """The statement for a shared topic: which table each message is of."""
+    return f"""
+    with {envelope}, {named_tables()}, {routes(tables)},
+    judged as (
+        select *, case
+                when envelope_problem is not null then envelope_problem
+                when is_tombstone or op = 'm' or route is not null then null
+                when not coalesce(try(json_valid(payload)), false) then 'broken_json'
+                else 'unknown_table'
+            end as reason_code
+        from routed
+    )
+    select
+        line_number, {literal(topic)} as topic_name, partition_no, offset_no,
+        case when reason_code is not null then {literal(DEAD)}
+            when is_tombstone then {literal(TOMBSTONE)}
+            when op = 'm' then {literal(MESSAGE)}
+            else {literal(ROUTED)} end as disposition,
+        reason_code,
+        case reason_code
+            when 'unknown_table' then case
+                when origin."table" is null then 'the message does not tell its table'
+                else 'no contract of this topic is for ' || left(concat_ws('.', server,
+                    coalesce(origin.schema, origin.db, '(no schema)'), origin."table"), 200)
+                end
+            else reason_code end as reason,
+        case when reason_code is not null then line end as line,
+        case when reason_code is null and not is_tombstone and op is distinct from 'm'
+            then route end as route
+    from judged"""
 
 
 def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = None) -> str:
@@ -396,7 +438,7 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
         op as _op, source_ts as _source_ts, source_ts_us as _source_ts_us,
         {table.epoch}::integer as _epoch, source_position as _source_position,
         case op when 'r' then 0 when 'd' then 1 else 2 end as _source_rank,
-        source.snapshot as _snapshot, {literal(table.topic)} as _topic,
+        source.snapshot as _snapshot, {literal(table.stream_topic)} as _topic,
         partition_no as _partition, offset_no as _offset,
         {literal(table.version)} as _schema_version,
         {unavailable_names(table)} as _unavailable, extra as _extra,

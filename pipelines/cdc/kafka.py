@@ -51,7 +51,7 @@ class KafkaSource:
     """What to read, and how.
 
     Attributes:
-        topics: regular expression for whole names; None means those of the contracts' servers.
+        topics: regular expression for whole names; None means those of the contracts.
         properties: librdkafka's, for security and tuning; may be secret.
         follow: go on until `stop` is set, as a member of `group`; else read what is there now.
         accept_gap: go on behind messages that expired in Kafka before they were read.
@@ -95,9 +95,10 @@ def land_kafka(
         names = {topic: stream_name(cluster.cluster_id, ids.get(topic, "")) for topic in topics}
         with opened(contracts, settings, run_id) as landing:
             for topic, name in names.items():
-                check_identity(topic, name, landing.ledger.progress(topic).sources)
+                for counted in (topic, *(table.topic for table in contracts.sharing(topic))):
+                    check_identity(topic, name, landing.ledger.progress(counted).sources)
                 landing.report.topics[topic] = TopicReport(topic)
-            reader = _Reader(source, cluster, landing, names, settings, on_topic)
+            reader = _Reader(source, cluster, landing, names, contracts, settings, on_topic)
             reader.run(topics)
             return landing.report
     finally:
@@ -106,12 +107,16 @@ def land_kafka(
 
 @dataclass(frozen=True)
 class _Landed:
-    """What the landing of one topic's share of a batch tells."""
+    """What the landing of one topic's share of a batch tells.
+
+    Attributes:
+        counts: dispositions by topic: this one, and the tables that share it.
+    """
 
     topic: str
     rows: int
     ends: dict[int, int]
-    counts: Counter[str]
+    counts: dict[str, Counter[str]]
     replayed: int
     newest_source_ts: datetime | None
     seconds: float
@@ -130,6 +135,7 @@ class _Reader:
         cluster: Cluster,
         landing: Landing,
         names: dict[str, str],
+        contracts: Contracts,
         settings: Settings,
         on_topic: Callable[[str], None],
     ) -> None:
@@ -138,6 +144,7 @@ class _Reader:
         self._consumer: Consumer = cluster.consumer
         self._landing = landing
         self._names = names
+        self._contracts = contracts
         self._state = settings.state
         self._on_topic = on_topic
         self._batch = Batch()
@@ -318,17 +325,24 @@ class _Reader:
             self._on_topic(topic)
             began = time.monotonic()
             block = Block(messages)
-            former = self._landing.report.topics[topic]
-            counts, replayed = Counter(former.counts), former.replayed
+            former = self._counts(topic)
+            replayed = self._landing.report.topics[topic].replayed
             self._landing.land_messages(topic, self._names[topic], block)
+            counts = {name: told - former[name] for name, told in self._counts(topic).items()}
             report = self._landing.report.topics[topic]
             found.append(
                 _Landed(
-                    topic, len(block), block.ends(), report.counts - counts,
+                    topic, len(block), block.ends(), counts,
                     report.replayed - replayed, report.newest_source_ts, _seconds_since(began),
                 )
             )  # fmt: skip
         return found
+
+    def _counts(self, topic: str) -> dict[str, Counter[str]]:
+        """Dispositions so far, of a topic and of the tables that share it."""
+        names = (topic, *(table.topic for table in self._contracts.sharing(topic)))
+        told = self._landing.report.topics
+        return {name: Counter(told[name].counts) if name in told else Counter() for name in names}
 
     def _settle(self) -> None:
         """Wait for the landing that is on, and take note of what it did."""
@@ -393,8 +407,9 @@ class _Reader:
         metrics.add("batch_seconds_total", share.seconds, topic=topic)
         metrics.set("last_batch_seconds", share.seconds, topic=topic)
         metrics.set("last_batch_timestamp_seconds", time.time(), topic=topic)
-        for disposition, count in share.counts.items():
-            metrics.add("messages_total", count, topic=topic, disposition=disposition)
+        for name, counts in share.counts.items():
+            for disposition, count in counts.items():
+                metrics.add("messages_total", count, topic=name, disposition=disposition)
         if share.newest_source_ts:
             newest = share.newest_source_ts.timestamp()
             metrics.set("newest_source_timestamp_seconds", newest, topic=topic)

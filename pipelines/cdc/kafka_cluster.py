@@ -163,7 +163,7 @@ class Cluster:
 
         Args:
             pattern: regular expression for whole names; None means all topics of the contracts'
-                servers, their control topics included.
+                servers, their control topics included, and the shared topics that contracts name.
 
         Raises:
             LakehouseError: the cluster does not answer.
@@ -184,7 +184,7 @@ class Cluster:
         if not found:
             names = list(there)[:_SHOWN_TOPICS]
             more = f" and {len(there) - len(names)} more" if len(there) > len(names) else ""
-            wanted = "of the contracts' servers" if pattern is None else f"that matches {pattern}"
+            wanted = "of the contracts" if pattern is None else f"that matches {pattern}"
             raise UsageError(
                 f"Kafka at {self._bootstrap} has no topic {wanted}",
                 f"there are: {', '.join(names) or 'none'}{more}; choose with --topics RE",
@@ -246,6 +246,10 @@ def _is_wanted(topic: str, pattern: str | None, contracts: Contracts) -> bool:
                 f"--topics {pattern} is no regular expression: {error}",
                 r"write one for whole names, like 'shop\.public\..*'",
             ) from None
+    if contracts.sharing(topic):
+        return True
+    if (table := contracts.by_topic.get(topic)) and table.stream_topic != topic:
+        return False
     servers = contracts.servers
     if topic.startswith("__debezium-heartbeat."):
         return topic.removeprefix("__debezium-heartbeat.") in servers

@@ -2,33 +2,44 @@
 
 A batch commits its data, then its dead letters, then its ledger rows. Each commit is idempotent by
 itself; whatever was cut off between two of them is found again by the coordinates of the messages.
+A batch of a shared topic commits data and dead letters table by table, then the ledger rows of all.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.cdc import books, continuity, novelty, resolutions
+from pipelines.cdc.blocks import Block, LineBlock, MessageBlock, Messages
 from pipelines.cdc.capture import CaptureFile, find_captures, read_ahead, read_lines
 from pipelines.cdc.dead_letters import DeadLetters, Letter
-from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE, Decoder, control_kind
+from pipelines.cdc.decode import (
+    DEAD,
+    DISPOSITIONS,
+    LANDED,
+    ROUTED,
+    TRUNCATE,
+    Decoder,
+    control_kind,
+)
 from pipelines.cdc.drift import refuse_drift
 from pipelines.cdc.erasures import Erasures
 from pipelines.cdc.evolve import evolve_raw_tables, refuse_changed_contract
-from pipelines.cdc.ledger import Ledger
+from pipelines.cdc.ledger import Ledger, Progress
 from pipelines.cdc.masking import Masker, load_masker
 from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError
@@ -123,18 +134,6 @@ def land(
     return landing.report
 
 
-class Messages(Protocol):
-    """Messages of one topic whose envelope is already taken apart."""
-
-    def __len__(self) -> int: ...
-
-    def table(self) -> pa.Table:
-        """Columns `partition`, `offset`, `key`, `payload` and `former_key`."""
-
-    def line_of(self, partition: int, offset: int) -> str:
-        """One of them as a line of a capture file."""
-
-
 class Landing:
     """One landing on one connection: its ledger, its report and a lander for each topic."""
 
@@ -172,11 +171,27 @@ class Landing:
             self.report.batches += self._lander(topic).land_messages(source, messages)
 
     def _lander(self, topic: str) -> _TopicLander:
+        table = self._contracts.by_topic.get(topic)
+        if table and table.stream_topic != topic:
+            raise LakehouseError(
+                f"there are messages on {topic}, but the contract says that those of this table "
+                f"come in {table.stream_topic}: offsets of two topics cannot be told apart",
+                f"land only one of the two topics, and say in {table.file} which",
+            )
+        return self._lander_of(topic)
+
+    def _lander_of(self, topic: str) -> _TopicLander:
+        """The lander of a topic, or of a table of a shared one."""
         if topic not in self._landers:
-            self._landers[topic] = _TopicLander(
+            common = (
                 topic, self._contracts, self._settings, self._connection, self._masker,
                 self.ledger, self._run_id,
             )  # fmt: skip
+            self._landers[topic] = (
+                _SharedTopicLander(*common, self._lander_of)
+                if self._contracts.sharing(topic)
+                else _TopicLander(*common)
+            )
             self.report.topics[topic] = self._landers[topic].report
         return self._landers[topic]
 
@@ -204,6 +219,38 @@ def _contended(topic: str) -> Iterator[None]:
         ) from None
 
 
+# What another lander overtook is begun again.
+_if_overtaken = retry(
+    retry=retry_if_exception_type(CommitFailedError),
+    stop=stop_after_attempt(5),
+    wait=wait_random_exponential(multiplier=0.05, max=2),
+    reraise=True,
+)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """One attempt to land a block."""
+
+    id: str = field(default_factory=new_id)
+    landed_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a batch has committed of one topic, and what the ledger is still to learn of it.
+
+    Attributes:
+        counted: a ledger row for each partition.
+        named: ledger rows that only name batches which were cut off before they were counted.
+        letters: the dead letters added.
+    """
+
+    counted: list[dict[str, object]]
+    named: list[dict[str, object]]
+    letters: list[Letter]
+
+
 class _TopicLander:
     def __init__(
         self,
@@ -227,8 +274,10 @@ class _TopicLander:
         self._masker = masker
         self._erasures = Erasures(settings.raw, masker)
         self._run_id = run_id
-        control = control_kind(topic, contracts.servers)
-        self._decoder = Decoder(connection, masker, topic, self._contract, control)
+        if self._contract:
+            continuity.refuse_another_topic(self._contract, ledger.progress(topic))
+        control, sharing = control_kind(topic, contracts.servers), contracts.sharing(topic)
+        self._decoder = Decoder(connection, masker, topic, self._contract, control, sharing)
 
     def land_file(self, file: CaptureFile) -> int:
         """Land one file; returns the number of batches committed."""
@@ -244,8 +293,9 @@ class _TopicLander:
             return 0
         batches = messages = 0
         for lines in read_ahead(read_lines(file)):
-            self._decoder.decode(lines.text, lines.numbers)
-            batches += self._land_block(file.name, len(lines), lines.not_utf8)
+            batches += self._land_block(
+                file.name, LineBlock(lines.text, lines.numbers, lines.not_utf8)
+            )
             messages += len(lines)
             if lines.at_end and lines.waiting_bytes:
                 self.report.waiting_bytes += lines.waiting_bytes
@@ -255,20 +305,35 @@ class _TopicLander:
 
     def land_messages(self, source: str, messages: Messages) -> int:
         """Land messages of a stream; returns the number of batches committed."""
-        self._decoder.decode_messages(messages.table(), messages.line_of)
-        return self._land_block(source, len(messages))
+        return self._land_block(source, MessageBlock(messages.table(), messages.line_of))
 
-    @retry(
-        retry=retry_if_exception_type(CommitFailedError),
-        stop=stop_after_attempt(5),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        reraise=True,
-    )
-    def _land_block(
-        self, source: str, messages: int, not_utf8: Sequence[tuple[int, bytes]] = ()
-    ) -> int:
-        """Commit what is new of the decoded block; begun again if another lander was first."""
+    def _land_block(self, source: str, block: Block) -> int:
+        """Commit what is new of a block; returns the number of batches."""
+        block.decode(self._decoder)
+        return self._land_decoded(source, block)
+
+    @_if_overtaken
+    def _land_decoded(self, source: str, block: Block) -> int:
+        batch = _Batch()
         progress = self._ledger.progress(self._topic)
+        written = self._write(source, block.not_utf8, batch, progress)
+        self._commit_ledger([written], batch)
+        consumed = self._count(written, source, batch)
+        self.report.replayed += len(block) - consumed
+        return int(consumed > 0)
+
+    def _write(
+        self,
+        source: str,
+        not_utf8: Sequence[tuple[int, bytes]],
+        batch: _Batch,
+        progress: Progress,
+    ) -> _Written:
+        """Commit data and dead letters of what is new of the decoded block, not yet the ledger.
+
+        Args:
+            progress: as the ledger told it last: if others were first, its commit is refused.
+        """
         reached = self._reached()
         if self._contract:
             # Once the table's version is read: an erasure after it makes the commit begin anew.
@@ -280,9 +345,8 @@ class _TopicLander:
         rows = self._partition_rows(source)
         letters = self._letters(source, not_utf8)
         if not rows and not letters:
-            self.report.replayed += messages
-            return 0
-        batch_id, landed_at = new_id(), now()
+            return _Written([], [], [])
+        batch_id, landed_at = batch.id, batch.landed_at
         if rows:
             self._commit_data(rows, reached, batch_id, landed_at)
         added, orphans = self._dead_letters.add(
@@ -298,18 +362,17 @@ class _TopicLander:
         if placeless:
             rows.append(self._row(source) | {"consumed": placeless, DEAD: placeless})
         common = {"batch_id": batch_id, "committed_at": landed_at}
-        stamped = [row | common for row in rows]
         unknown = {*novelty.orphan_batches(self._connection), *orphans.values()}
-        for orphan in sorted(unknown):
-            stamped.append(self._row(source) | common | {"batch_id": orphan})
-        if stamped:
-            self._ledger.commit(stamped, {"batch_id": batch_id, "run_id": self._run_id})
-        self._count(rows, added, messages)
-        log.info(
-            "batch landed", topic=self._topic, batch_id=batch_id, file=source,
-            landed=self.report.landed, dead=self.report.dead,
-        )  # fmt: skip
-        return 1
+        return _Written(
+            [row | common for row in rows],
+            [self._row(source) | common | {"batch_id": orphan} for orphan in sorted(unknown)],
+            added,
+        )
+
+    def _commit_ledger(self, parts: Sequence[_Written], batch: _Batch) -> None:
+        rows = [row for part in parts for row in (*part.counted, *part.named)]
+        if rows:
+            self._ledger.commit(rows, {"batch_id": batch.id, "run_id": self._run_id})
 
     def _reached(self) -> dict[int, int]:
         """Per partition of the decoded block, how far the raw table's app transaction is."""
@@ -343,7 +406,7 @@ class _TopicLander:
         found = self._connection.execute(
             f"""select partition_no, min(offset_no), max(offset_no), {newest}, {position}, {at},
                     count(*), {counts}
-                from judged where novelty <> '{novelty.REPLAYED}'
+                from judged where novelty <> '{novelty.REPLAYED}' and disposition <> '{ROUTED}'
                     and partition_no is not null and offset_no is not null
                 group by partition_no order by partition_no"""
         ).fetchall()
@@ -425,17 +488,103 @@ class _TopicLander:
         }
         self._ledger.commit([row], {"file": file.name, "run_id": self._run_id})
 
-    def _count(self, rows: list[dict[str, object]], added: list[Letter], messages: int) -> None:
+    def _count(self, written: _Written, source: str, batch: _Batch) -> int:
+        """Add to the report; returns how many messages were consumed."""
         consumed = 0
-        for row in rows:
+        for row in written.counted:
             consumed += int(str(row["consumed"]))
             for name in DISPOSITIONS:
                 self.report.counts[name] += int(str(row[name]))
             newest = row.get("newest_source_ts")
             if isinstance(newest, datetime):
                 self.report.newest_source_ts = max(newest, self.report.newest_source_ts or newest)
-        self.report.replayed += messages - consumed
-        self.report.reasons.update(letter.reason_code for letter in added)
+        self.report.reasons.update(letter.reason_code for letter in written.letters)
+        if consumed:
+            log.info(
+                "batch landed", topic=self._topic, batch_id=batch.id, file=source,
+                landed=self.report.landed, dead=self.report.dead,
+            )  # fmt: skip
+        return consumed
+
+
+# The fields of a ledger row that a shared topic takes over from its tables' rows.
+_PLACE_AND_TIME: dict[str, Callable[[list[Any]], object]] = {
+    "partition": min,
+    "first_offset": min,
+    "last_offset": max,
+    "newest_source_ts": max,
+}
+
+
+class _SharedTopicLander(_TopicLander):
+    """Hands each message to the lander of its table; counts all of them in one ledger commit.
+
+    So a message is counted under the shared topic if and only if it is under its table. What is of
+    no table is counted under the topic alone.
+    """
+
+    def __init__(
+        self,
+        topic: str,
+        contracts: Contracts,
+        settings: Settings,
+        connection: duckdb.DuckDBPyConnection,
+        masker: Masker,
+        ledger: Ledger,
+        run_id: str,
+        lander_of: Callable[[str], _TopicLander],
+    ) -> None:
+        super().__init__(topic, contracts, settings, connection, masker, ledger, run_id)
+        self._tables = {t.topic: lander_of(t.topic) for t in contracts.sharing(topic)}
+
+    @_if_overtaken
+    def _land_block(self, source: str, block: Block) -> int:
+        """Commit what is new of a block; returns the number of batches."""
+        batch = _Batch()
+        progress = self._ledger.progress_of([self._topic, *self._tables])
+        block.decode(self._decoder)
+        own = self._write(source, block.not_utf8, batch, progress[self._topic])
+        routed = self._routed()
+        parts: dict[_TopicLander, _Written] = {}
+        for table in pc.unique(routed["route"]).to_pylist():
+            lander = self._tables[table]
+            block.part(routed.filter(pc.equal(routed["route"], table))).decode(lander._decoder)
+            parts[lander] = lander._write(source, (), batch, progress[table])
+        whole = self._with_routed(own, parts.values(), source, batch)
+        self._commit_ledger([*parts.values(), whole], batch)
+        for lander, part in parts.items():
+            lander._count(part, source, batch)
+        consumed = self._count(whole, source, batch)
+        self.report.replayed += len(block) - consumed
+        return int(consumed > 0)
+
+    def _routed(self) -> pa.Table:
+        """The messages that their tables are to judge: of a gap, only these know what they have."""
+        return self._connection.execute(
+            f"""select route, line_number, partition_no, offset_no from judged
+                where disposition = '{ROUTED}' and novelty <> '{novelty.REPLAYED}'
+                order by line_number"""
+        ).to_arrow_table()
+
+    def _with_routed(
+        self, own: _Written, parts: Iterable[_Written], source: str, batch: _Batch
+    ) -> _Written:
+        """The topic's own rows of the ledger, with what its tables have counted."""
+        placeless = [row for row in own.counted if "partition" not in row]
+        rows = {row["partition"]: row for row in own.counted if "partition" in row}
+        for told in (row for part in parts for row in part.counted):
+            row = rows.setdefault(
+                told["partition"],
+                self._row(source)
+                | {name: told[name] for name in _PLACE_AND_TIME}
+                | {"batch_id": batch.id, "committed_at": batch.landed_at},
+            )
+            for name in ("consumed", ROUTED):
+                row[name] = int(str(row[name])) + int(str(told["consumed"]))
+            for name, choose in _PLACE_AND_TIME.items():
+                known = [r[name] for r in (row, told) if r[name] is not None]
+                row[name] = choose(known) if known else None
+        return _Written([*rows.values(), *placeless], own.named, own.letters)
 
 
 def new_rows(

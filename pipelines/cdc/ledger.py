@@ -118,7 +118,14 @@ class Ledger:
 
     def progress(self, topic: str) -> Progress:
         """The progress of a topic at the newest version."""
+        return self.progress_of([topic])[topic]
+
+    def progress_of(self, topics: Sequence[str]) -> dict[str, Progress]:
+        """The progress of topics that are to be committed together, all at the newest version."""
         self._refresh()
+        return {topic: self._known_progress(topic) for topic in topics}
+
+    def _known_progress(self, topic: str) -> Progress:
         if topic not in self._progress:
             progress = self._progress[topic] = Progress()
             for row in self._rows.filter(pc.field("topic") == topic).to_pylist():
@@ -202,7 +209,9 @@ def totals(raw: Path) -> pa.Table:
     told = ("topic", "consumed", *DISPOSITIONS, "newest_source_ts")
     columns = pa.schema([SCHEMA.field(name) for name in told])
     rows = read(DeltaTable(str(raw / FOLDER)), columns)
-    sums = [(name, "sum") for name in ("consumed", *DISPOSITIONS)]
+    # Rows of before do not know every disposition.
+    zero = pc.ScalarAggregateOptions(min_count=0)
+    sums = [(name, "sum", zero) for name in ("consumed", *DISPOSITIONS)]
     grouped = rows.group_by("topic").aggregate([*sums, ("newest_source_ts", "max")])
     return grouped.rename_columns(
         [name.removesuffix("_sum").replace("newest_source_ts_max", "newest_source_ts")

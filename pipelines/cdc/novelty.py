@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.cdc import dead_letters
-from pipelines.cdc.decode import DEAD, LANDED, TRUNCATE
+from pipelines.cdc.decode import DEAD, LANDED, ROUTED, TRUNCATE
 from pipelines.cdc.ledger import Progress
 
 NEW, ORPHAN, REPLAYED = "new", "orphan", "replayed"
@@ -49,7 +49,8 @@ def judge(
         "counted_batches",
         pa.table({"batch_id": pa.array(sorted(progress.batches), pa.string())}),
     )
-    in_data = f"disposition in ('{LANDED}', '{TRUNCATE}')"
+    # What is routed is in the lake under its table: there it is judged again.
+    in_lake = f"disposition in ('{LANDED}', '{TRUNCATE}', '{DEAD}', '{ROUTED}')"
     connection.execute(
         f"""
         create temp table judged_rows as
@@ -72,8 +73,7 @@ def judge(
             select *, case
                 when partition_no is null or offset_no is null then '{NEW}'
                 when copy_no > 1 or in_dense then '{REPLAYED}'
-                when in_sparse and (is_counted or not ({in_data} or disposition = '{DEAD}'))
-                    then '{REPLAYED}'
+                when in_sparse and (is_counted or not {in_lake}) then '{REPLAYED}'
                 when in_lake_as is not null then '{ORPHAN}'
                 else '{NEW}' end as novelty
             from placed

@@ -21,7 +21,7 @@ from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_ra
 
 from pipelines.cdc import books, dead_letters, novelty, resolutions
 from pipelines.cdc.dead_letters import Choice
-from pipelines.cdc.decode import DEAD, LANDED, TRUNCATE, Decoder, control_kind
+from pipelines.cdc.decode import DEAD, LANDED, ROUTED, TRUNCATE, Decoder, control_kind
 from pipelines.cdc.erasures import Erasures
 from pipelines.cdc.evolve import evolve_raw_tables
 from pipelines.cdc.land import new_rows
@@ -90,7 +90,8 @@ def replay(
             with connect(settings) as connection:
                 evolve_raw_tables(settings.raw, contracts, connection, masker)
                 for topic in pc.unique(letters["topic"]).to_pylist():
-                    one = _TopicReplay(
+                    kind = _SharedTopicReplay if contracts.sharing(topic) else _TopicReplay
+                    one = kind(
                         topic, contracts, settings, connection, masker, ledger, run_id, report
                     )
                     own = letters.filter(pc.field("topic") == topic)
@@ -123,7 +124,9 @@ def _one_line(repaired: bytes, letters: int) -> bytes:
     return line
 
 
-def drop(settings: Settings, choice: Choice, because: str, run_id: str) -> int:
+def drop(
+    settings: Settings, contracts: Contracts, choice: Choice, because: str, run_id: str
+) -> int:
     """Mark the chosen open letters as dropped; returns how many. They stay counted as `dead`.
 
     A dropped message that is delivered again is passed over, as any known one.
@@ -136,7 +139,7 @@ def drop(settings: Settings, choice: Choice, because: str, run_id: str) -> int:
         letters = dead_letters.find(settings.raw, choice).to_pylist()
         if not letters:
             return 0
-        _refuse_half_replayed(settings, letters)
+        _refuse_half_replayed(settings, contracts, letters)
         marks = [
             Mark(
                 letter["letter_id"], letter["topic"], resolutions.DROPPED, because,
@@ -148,12 +151,18 @@ def drop(settings: Settings, choice: Choice, because: str, run_id: str) -> int:
         return len(marks)
 
 
-def _refuse_half_replayed(settings: Settings, letters: Sequence[Letter]) -> None:
+def _refuse_half_replayed(
+    settings: Settings, contracts: Contracts, letters: Sequence[Letter]
+) -> None:
     with connect(settings) as connection:
         for topic in sorted({letter["topic"] for letter in letters}):
-            places = [_place(x) for x in letters if x["topic"] == topic]
-            if DeltaTable.is_deltatable(str(settings.raw / topic)) and _rows_at(
-                connection, settings.raw / topic, [place for place in places if place]
+            letters_places = [_place(x) for x in letters if x["topic"] == topic]
+            places = [place for place in letters_places if place]
+            tables = [table.topic for table in contracts.sharing(topic)] or [topic]
+            folders = [settings.raw / table for table in tables]
+            if any(
+                DeltaTable.is_deltatable(str(folder)) and _rows_at(connection, folder, places)
+                for folder in folders
             ):
                 raise LakehouseError(
                     f"a replay of dead letters of {topic} was cut off after it had written rows",
@@ -209,8 +218,11 @@ class _TopicReplay:
         ledger: Ledger,
         run_id: str,
         report: ReplayReport,
+        shared_topic: str | None = None,
     ) -> None:
         self._topic = topic
+        self._letters_topic = shared_topic or topic
+        self._routed_to = topic if shared_topic else None
         self._raw_folder = settings.raw
         self._contract: Table | None = contracts.by_topic.get(topic)
         self._connection = connection
@@ -220,12 +232,15 @@ class _TopicReplay:
         self._report = report
         self._resolutions = Resolutions(settings.raw)
         self._erasures = Erasures(settings.raw, masker)
-        control = control_kind(topic, contracts.servers)
-        self._decoder = Decoder(connection, masker, topic, self._contract, control)
+        control, sharing = control_kind(topic, contracts.servers), contracts.sharing(topic)
+        self._decoder = Decoder(connection, masker, topic, self._contract, control, sharing)
 
     def replay(self, letters: Sequence[Letter], repaired: bytes | None) -> None:
         """Replay up to a batch of letters."""
-        decoded = self._decode(self._replayable(letters, repaired is not None), repaired)
+        letters = self._replayable(letters, repaired is not None)
+        self._replay_decoded(self._decode(letters, repaired), repaired)
+
+    def _replay_decoded(self, decoded: Sequence[_Decoded], repaired: bytes | None) -> None:
         if repaired is not None and decoded:
             self._check_repaired(decoded[0])
         marks = self._commit(decoded, "repaired line" if repaired is not None else None)
@@ -233,7 +248,7 @@ class _TopicReplay:
         self._report.counts.update(str(mark.disposition) for mark in marks)
 
     def _replayable(self, letters: Sequence[Letter], is_repaired: bool) -> list[Letter]:
-        counted = self._ledger.progress(self._topic).batches
+        counted = self._ledger.progress(self._letters_topic).batches
         chosen = []
         for letter in letters:
             if letter["batch_id"] not in counted:
@@ -312,8 +327,8 @@ class _TopicReplay:
             if takes_place:
                 self._refuse_taken(message.place, earlier)
             marks[message.number] = Mark(
-                letter_id, self._topic, resolutions.REPLAYED, because, what, *message.place,
-                takes_place, earlier,
+                letter_id, self._letters_topic, resolutions.REPLAYED, because, what, *message.place,
+                takes_place, earlier, self._routed_to,
             )  # fmt: skip
         if marks:
             batch_id, at = new_id(), now()
@@ -324,17 +339,18 @@ class _TopicReplay:
 
     def _refuse_taken(self, place: Place, earlier: str | None) -> None:
         """A letter without coordinates must not take the place of a message that is known."""
-        progress = self._ledger.progress(self._topic)
+        progress = self._ledger.progress(self._letters_topic)
         partition, offset = place
-        is_counted = earlier in progress.batches or any(
+        is_counted = earlier in self._ledger.progress(self._topic).batches or any(
             first <= offset <= last for first, last in progress.dense.get(partition, ())
         )
         letters = dead_letters.find(
-            self._raw_folder, Choice(topic=self._topic, resolved_too=True)
+            self._raw_folder, Choice(topic=self._letters_topic, resolved_too=True)
         ).filter((pc.field("partition") == partition) & (pc.field("offset") == offset))
         if is_counted or len(letters):
             raise UsageError(
-                f"partition {partition}, offset {offset} of {self._topic} is consumed already",
+                f"partition {partition}, offset {offset} of {self._letters_topic} is consumed "
+                "already",
                 "drop this letter, or replay the one that has these coordinates",
             )
 
@@ -355,11 +371,12 @@ class _TopicReplay:
         )
         self._connection.execute("create temp view judged as select * from judged_rows")
         self._connection.unregister("fresh")
-        # A message that takes a place must not look unread to a landing that meets it there.
+        # A message that is new to the table must not look unread to a landing that meets it there.
         transactions = {resolutions.APP: resolutions.next_serial(raw)}
-        for mark in (marks[number] for number in fresh if marks[number].takes_place):
+        new = [m for m in map(marks.__getitem__, fresh) if m.takes_place or m.routed_to]
+        for mark in new:
             app = f"{self._topic}:{mark.partition}"
-            reached = raw.transaction_version(app)
+            reached = transactions.get(app, raw.transaction_version(app))
             transactions[app] = max(int(mark.offset or 0), -1 if reached is None else reached)
         append(
             raw,
@@ -371,3 +388,36 @@ class _TopicReplay:
             },
             transactions=transactions,
         )
+
+
+class _SharedTopicReplay(_TopicReplay):
+    """Hands the letters whose message is of a table by now to the replay of that table."""
+
+    def __init__(
+        self,
+        topic: str,
+        contracts: Contracts,
+        settings: Settings,
+        connection: duckdb.DuckDBPyConnection,
+        masker: Masker,
+        ledger: Ledger,
+        run_id: str,
+        report: ReplayReport,
+    ) -> None:
+        common = (contracts, settings, connection, masker, ledger, run_id, report)
+        super().__init__(topic, *common)
+        self._tables = {
+            table.topic: _TopicReplay(table.topic, *common, topic)
+            for table in contracts.sharing(topic)
+        }
+
+    def _replay_decoded(self, decoded: Sequence[_Decoded], repaired: bytes | None) -> None:
+        routes = self._connection.execute(
+            f"select line_number, route from decoded where disposition = '{ROUTED}'"
+        ).fetchall()
+        routed = dict(routes)
+        for topic in sorted(set(routed.values())):
+            letters = [m.letter for m in decoded if routed.get(m.number) == topic]
+            self._tables[topic].replay(letters, repaired)
+        rest = [message for message in decoded if message.number not in routed]
+        super()._replay_decoded(rest, repaired)

@@ -8,7 +8,7 @@ completed from the marks alone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE
+from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, ROUTED, TRUNCATE
 from pipelines.cdc.ledger import Ledger
 from pipelines.lake.ids import now
 from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create, read
@@ -44,6 +44,7 @@ SCHEMA = pa.schema(
         ("offset", pa.int64()),
         ("takes_place", pa.bool_()),
         ("landed_in", pa.string()),
+        ("routed_to", pa.string()),
         ("batch_id", pa.string()),
         ("run_id", pa.string()),
         ("resolved_at", UTC_MICROSECONDS),
@@ -60,6 +61,7 @@ class Mark:
         partition: where the message stands in its topic, as is `offset`.
         takes_place: whether the letter had told no coordinates, so that the ledger learns them.
         landed_in: an earlier batch that wrote the row already, None where this replay did.
+        routed_to: of a letter of a shared topic, the `topic` of the table that its message is of.
     """
 
     letter_id: str
@@ -71,6 +73,7 @@ class Mark:
     offset: int | None = None
     takes_place: bool = False
     landed_in: str | None = None
+    routed_to: str | None = None
 
 
 class Resolutions:
@@ -141,12 +144,12 @@ def count(ledger: Ledger, marks: Sequence[Mark], *, batch_id: str, run_id: str) 
     """Move replayed letters in the ledger from `dead` to what they are now.
 
     The messages were consumed when they became letters: `consumed` grows by nothing, `dead` shrinks
-    by what the other dispositions grow.
+    by what the other dispositions grow. To the table of a routed message it is news.
 
     Raises:
         deltalake.exceptions.CommitFailedError: somebody else has counted a replay meanwhile.
     """
-    common = {"run_id": run_id, "consumed": 0, "committed_at": now()}
+    common = {"run_id": run_id, "committed_at": now()}
     rows: list[dict[str, object]] = []
     for (topic, partition, place), dispositions in _grouped(marks).items():
         # Only what a contract knows lands; nothing else is to be staged.
@@ -156,6 +159,7 @@ def count(ledger: Ledger, marks: Sequence[Mark], *, batch_id: str, run_id: str) 
                 **common,
                 **{name: dispositions[name] for name in DISPOSITIONS},
                 DEAD: -dispositions.total(),
+                "consumed": 0,
                 "batch_id": batch_id,
                 "topic": topic,
                 "table_name": topic if has_rows else None,
@@ -164,8 +168,10 @@ def count(ledger: Ledger, marks: Sequence[Mark], *, batch_id: str, run_id: str) 
                 "last_offset": place,
             }
         )
-    for topic, earlier in sorted({(m.topic, m.landed_in) for m in marks if m.landed_in}):
-        named = {"batch_id": earlier, "topic": topic, "table_name": topic}
+    rows += [row | common | {"batch_id": batch_id} for row in _rows_of_routed(marks)]
+    landed_in = {(m.routed_to or m.topic, m.landed_in) for m in marks if m.landed_in}
+    for topic, earlier in sorted(landed_in):
+        named = {"consumed": 0, "batch_id": earlier, "topic": topic, "table_name": topic}
         rows.append({**common, **dict.fromkeys(DISPOSITIONS, 0), **named})
     ledger.commit(rows, {"batch_id": batch_id, "run_id": run_id}, serial=APP)
 
@@ -176,5 +182,25 @@ def _grouped(marks: Iterable[Mark]) -> Mapping[tuple[str, int | None, int | None
     for mark in marks:
         place = mark.offset if mark.takes_place else None
         group = groups.setdefault((mark.topic, mark.partition, place), Counter())
-        group[str(mark.disposition)] += 1
+        group[ROUTED if mark.routed_to else str(mark.disposition)] += 1
     return groups
+
+
+def _rows_of_routed(marks: Iterable[Mark]) -> Iterator[dict[str, object]]:
+    """Rows of the ledger for the tables of routed messages, by partition."""
+    groups: dict[tuple[str, int | None], list[Mark]] = {}
+    for mark in marks:
+        if mark.routed_to:
+            groups.setdefault((mark.routed_to, mark.partition), []).append(mark)
+    for (topic, partition), own in groups.items():
+        dispositions = Counter(str(mark.disposition) for mark in own)
+        offsets = [mark.offset for mark in own if mark.offset is not None]
+        yield {
+            **{name: dispositions[name] for name in DISPOSITIONS},
+            "consumed": len(own),
+            "topic": topic,
+            "table_name": topic,
+            "partition": partition,
+            "first_offset": min(offsets),
+            "last_offset": max(offsets),
+        }

@@ -167,7 +167,8 @@ def drop(
     if count and not yes and not typer.confirm(f"Drop {count:,} dead letters for good?", err=True):
         raise typer.Exit(1)
     with clear_about_disk(settings.home):
-        dropped = replay.drop(settings, choice, because, new_id()) if count else 0
+        contracts = load_contracts(settings.project_dir)
+        dropped = replay.drop(settings, contracts, choice, because, new_id()) if count else 0
     err.print(f"[green]✓[/] dropped: {dropped:,}", highlight=False)
 
 

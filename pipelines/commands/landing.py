@@ -15,7 +15,7 @@ import typer
 from rich.table import Table as RichTable
 
 from pipelines import chain
-from pipelines.cdc.decode import DISPOSITIONS
+from pipelines.cdc.decode import DISPOSITIONS, ROUTED
 from pipelines.cdc.kafka import GROUP, KafkaSource
 from pipelines.cdc.kafka_cluster import read_properties
 from pipelines.cdc.land import LandReport
@@ -224,8 +224,13 @@ def _print_landing(report: LandReport, as_json: bool) -> None:
             }
         )
         return
-    table = RichTable("topic", "landed", "already landed", "tombstones", "dead letters")
+    has_routed = any(topic.counts[ROUTED] for topic in report.topics.values())
+    table = RichTable(
+        "topic", "landed", *(["routed"] if has_routed else []), "already landed", "tombstones",
+        "dead letters",
+    )  # fmt: skip
     for topic in report.topics.values():
-        numbers = (topic.landed, topic.replayed, topic.counts["tombstone"], topic.dead)
+        routed = [topic.counts[ROUTED]] if has_routed else []
+        numbers = (topic.landed, *routed, topic.replayed, topic.counts["tombstone"], topic.dead)
         table.add_row(topic.topic, *(f"{number:,}" for number in numbers))
     out.print(table)

@@ -17,7 +17,7 @@ Kafka = Annotated[
 ]
 Topics = Annotated[
     str | None,
-    typer.Option(metavar="RE", help="Whole topic names; default those of the contracts' servers."),
+    typer.Option(metavar="RE", help="Whole topic names; default those of the contracts."),
 ]
 KafkaConfig = Annotated[
     Path | None,

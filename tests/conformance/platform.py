@@ -94,7 +94,7 @@ class Platform:
             self._epochs[scenario.name] = max(epoch, self._epochs.get(scenario.name, 0))
             by_topic: dict[str, list[bytes]] = {}
             for message in messages:
-                topic = message.event.get("topic", scenario.topic)
+                topic = message.event.get("topic", scenario.stream_topic)
                 by_topic.setdefault(topic, []).append(scenario.line(message))
             for topic, lines in by_topic.items():
                 file = inbox / topic / f"{self._round:03d}.jsonl"

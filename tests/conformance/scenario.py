@@ -1,4 +1,8 @@
-"""A case: its events as capture files and as the reference sees them, and what to expect."""
+"""A case: its events as capture files and as the reference sees them, and what to expect.
+
+A case has one table. Where that names a `topic`, its events come there, and an event of another
+table is one whose `source` names it.
+"""
 
 from __future__ import annotations
 
@@ -50,6 +54,11 @@ class Scenario:
         return f"{SERVER}.{NAMESPACE}.{self.table}"
 
     @property
+    def stream_topic(self) -> str:
+        """Where the table's events come."""
+        return str(self.content.get("table", {}).get("topic", self.topic))
+
+    @property
     def events(self) -> list[Event]:
         return list(self.content["events"])
 
@@ -93,7 +102,8 @@ class Scenario:
 
     @property
     def topics(self) -> set[str]:
-        return {self.topic} | {event["topic"] for event in self.events if "topic" in event}
+        named = {event["topic"] for event in self.events if "topic" in event}
+        return {self.topic, self.stream_topic} | named
 
     @property
     def own_messages(self) -> list[Event]:
@@ -161,13 +171,13 @@ class Scenario:
         event = message.event
         if "line" in event:
             text = str(event["line"])
-            for name, value in (("topic", self.topic), ("offset", message.offset)):
+            for name, value in (("topic", self.stream_topic), ("offset", message.offset)):
                 text = text.replace("{" + name + "}", str(value))
             return text.encode("utf-8", "surrogateescape")
         payload = None if event.get("tombstone") else self._payload(event)
         key = event.get("key", self._key_of(event))
         line = {
-            "topic": event.get("topic", self.topic),
+            "topic": event.get("topic", self.stream_topic),
             "partition": message.partition,
             "offset": message.offset,
             "tstype": "create",
@@ -191,7 +201,8 @@ class Scenario:
     def _payload(self, event: Event) -> Any:
         if "payload" in event:
             return event["payload"]
-        source = {"connector": self.connector, "name": SERVER, "table": self.table}
+        source = {"connector": self.connector, "name": SERVER, "db": SERVER}
+        source |= {"schema": NAMESPACE, "table": self.table}
         source |= self._source(event)
         row = {
             "before": event.get("before"),
@@ -204,7 +215,8 @@ class Scenario:
         if envelope == "schema":
             return {"schema": {"type": "struct", "fields": []}, "payload": row}
         if envelope == "flat":
-            added = {f"__source_{n}": row["source"].get(n) for n in ("ts_us", "lsn", "sequence")}
+            names = ("ts_us", "lsn", "sequence", "schema", "table")
+            added = {f"__source_{n}": row["source"].get(n) for n in names}
             return (row["after"] or row["before"]) | added | {"__op": row["op"]}
         return row
 

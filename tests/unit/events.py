@@ -245,7 +245,7 @@ class Lake:
 
     def drop(self, **choice: Any) -> int:
         """Drop dead letters."""
-        return drop(self.settings, Choice(**choice), "not needed", new_id())
+        return drop(self.settings, self.contracts, Choice(**choice), "not needed", new_id())
 
     def open_letters(self) -> list[Row]:
         """The letters that are neither replayed nor dropped."""
@@ -269,6 +269,9 @@ class Lake:
                 rows = self.rows(topic)
                 assert counts["landed"] + counts["truncate"] == len(rows), topic
                 assert {row["_batch_id"] for row in rows} <= self.batches(ledger), topic
+            if tables := self.contracts.sharing(topic):
+                own = [self.counts(table.topic, ledger)["consumed"] for table in tables]
+                assert counts["routed"] == sum(own), topic
 
     def everything_below_raw(self) -> Iterable[tuple[Path, bytes]]:
         """The bytes of every file; of Parquet files, all their values uncompressed as well."""

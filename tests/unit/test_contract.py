@@ -101,6 +101,18 @@ WRONG: dict[str, tuple[str, str, list[str]]] = {
     "a key of personal data": ("key: [id]", "key: [mail]", ["'mail' cannot be marked pii"]),
     "an unknown key of a table": ("key: [id]", "key: [id], ky: [id]", [
         "table thing", "unknown key 'ky'", "known keys are server, namespace"]),
+    "a topic that Kafka cannot have": ("key: [id]", "key: [id], topic: a b", [
+        "table thing: topic: String should match"]),
+    "a topic called like a table": (GOOD[GOOD.index("  - name: shop"):], f"""
+  - name: more
+    config: {{meta: {{server: shop, namespace: other, connector: postgres}}}}
+    tables:
+      - {{name: all, config: {{meta: {{key: [id], topic: shop.public.thing}}}}, columns: [
+          {{name: id, data_type: bigint}}]}}
+{GOOD[GOOD.index("  - name: shop"):]}""", [
+        "table all: topic shop.public.thing is that of the table", "called like no table"]),
+    "a topic beside meta": ("{meta: {key: [id]}}", "{topic: a, meta: {key: [id]}}", [
+        "'config.topic' stands in the wrong place"]),
     "an unknown key of a column": ("pii: hash", "pi: hash", [
         "table thing, column mail", "pi", "knows only pii, subject, unit,"]),
     "a rule for personal data that does not exist": ("pii: hash", "pii: hsah", [
@@ -152,6 +164,22 @@ def test_a_source_of_dbt_that_names_no_server_is_no_contract(tmp_path: Path) -> 
     load(tmp_path, GOOD)
     found = load(tmp_path, "sources:\n  - {name: b, tables: [{name: a}]}\n", "other.yml")
     assert list(found.by_topic) == ["shop.public.thing"]
+
+
+def test_a_topic_of_a_source_is_that_of_its_tables_unless_they_name_another(
+    tmp_path: Path,
+) -> None:
+    second = """      - {name: own, config: {meta: {key: [id], topic: shop.public.own}}, columns: [
+          {name: id, data_type: bigint}]}
+"""
+    text = GOOD.replace("connector: postgres", "connector: postgres, topic: all") + second
+    contracts = load(tmp_path, text)
+    (before,) = load(tmp_path, GOOD).tables
+    told = {table.topic: table.stream_topic for table in contracts.tables}
+    assert told == {"shop.public.thing": "all", "shop.public.own": "shop.public.own"}
+    assert [table.name for table in contracts.sharing("all")] == ["thing"]
+    assert contracts.sharing("shop.public.own") == []
+    assert contracts.tables[0].version == before.version
 
 
 def test_two_contracts_for_one_topic_are_refused_naming_both_files(tmp_path: Path) -> None:
