@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from bench import follow, land, line, maintain, poison, stage
+from bench import batches, follow, land, line, maintain, poison, stage
 
 BENCHES = {
+    "batches": batches.main,
     "follow": follow.main,
     "land": land.main,
     "line": line.main,
