@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from bench import batches, follow, land, line, maintain, poison, stage
+from bench import batches, follow, hot, land, line, maintain, poison, stage
 
 BENCHES = {
     "batches": batches.main,
     "follow": follow.main,
+    "hot": hot.main,
     "land": land.main,
     "line": line.main,
     "all-clients": line.all_clients,
