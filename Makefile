@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash test-mutations lint format lock bench clean
+.PHONY: help demo test test-crash test-mutations lint format lock bench bench-land clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ format: $(VENV)/.dev ## Format Python and SQL
 
 bench: $(VENV)/.dev ## Measure speed and memory side by side with peers
 	$(BIN)/python -m bench
+
+bench-land: $(VENV)/.dev ## Measure landing alone: rates, bad messages, many schemas
+	$(BIN)/python -m bench land poison
 
 lock: $(VENV)/.uv ## Resolve the dependencies anew
 	$(VENV)/uv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra demo --extra dev --extra bench pyproject.toml -o requirements/dev.lock

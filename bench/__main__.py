@@ -1,16 +1,24 @@
-"""`python -m bench [NAME]...`: prints the tables of docs/benchmarks.md."""
+"""`python -m bench [NAME]...`: prints the tables of docs/benchmarks.md.
+
+NAME is one of `BENCHES`; `land line` without any. Each docstring names the environment variables
+that ask for less than the full size.
+"""
 
 from __future__ import annotations
 
 import sys
 
-from bench import land, line, maintain, stage
+from bench import batches, follow, hot, land, line, maintain, poison, stage
 
 BENCHES = {
+    "batches": batches.main,
+    "follow": follow.main,
+    "hot": hot.main,
     "land": land.main,
     "line": line.main,
     "all-clients": line.all_clients,
     "maintain": maintain.main,
+    "poison": poison.main,
     "stage": stage.main,
 }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import statistics
 import tempfile
 from pathlib import Path
 
-from bench.measure import Cost, lakehouse, python, table
+from bench.measure import Cost, cpu_s, lakehouse, peak_mib, python, table, wall_s
+from bench.sales import TOPIC, capture_sales
 
 ROUNDS = 3
-TOPIC = "shop.public.sale"
 
 PARSER = "bare pysimdjson of line and payload, one core"
 OURS = "lakehouse land, one core"
@@ -102,8 +101,8 @@ def main() -> None:
     """Print rates and ratios; each figure is the median of its rounds, taken in turn."""
     folder = Path(tempfile.mkdtemp(prefix="bench-land-"))
     try:
-        events_folder = _sales(folder, "all")
-        few = _sales(folder, "250")
+        events_folder = capture_sales(folder, "all")
+        few = capture_sales(folder, "250")
         arrow = folder / "sale.parquet"
         costs: dict[str, list[Cost]] = {
             name: [] for name in (PARSER, OURS, OURS_TWO, FILES, DICTS, ARROW)
@@ -128,15 +127,15 @@ def main() -> None:
                 shutil.rmtree(place)
         events = int(costs[PARSER][0].stdout)
         fewer = int(python(_SIMDJSON, str(few)).stdout)
-        rate = events / _wall(costs[PARSER])
+        rate = events / wall_s(costs[PARSER])
         rows = [
             _row(name, measured, fewer if name == DICTS else events, rate)
             for name, measured in costs.items()
         ]
         header = ["what", "wall s", "CPU s", "events/s", "time against pysimdjson", "peak MiB"]
         table(f"Landing {events:,} sale events (whole processes)", header, rows)
-        ours = _wall(costs[OURS])
-        whole, load = (_wall(costs[name]) / ours for name in (FILES, ARROW))
+        ours = wall_s(costs[OURS])
+        whole, load = (wall_s(costs[name]) / ours for name in (FILES, ARROW))
         print(
             f"\nOn one core, dlt takes {whole:.1f} times our wall time from the same files; "
             f"{load:.1f} times where it is handed what our landing parsed and typed."
@@ -145,24 +144,7 @@ def main() -> None:
         shutil.rmtree(folder)
 
 
-def _wall(costs: list[Cost]) -> float:
-    return statistics.median(cost.wall_s for cost in costs)
-
-
-def _sales(folder: Path, clients: str) -> Path:
-    """A capture folder that holds the sales of so many clients."""
-    whole, sales = folder / f"whole-{clients}", folder / f"sales-{clients}"
-    command = ("shop", "capture", "--to", str(whole), "--clients", clients)
-    lakehouse(*command, home=folder / "none")
-    sales.mkdir()
-    (whole / TOPIC).rename(sales / TOPIC)
-    shutil.rmtree(whole)
-    return sales
-
-
 def _row(name: str, costs: list[Cost], events: int, parser_rate: float) -> list[object]:
-    peak = max(cost.peak_mib for cost in costs)
-    cpu = statistics.median(cost.cpu_s for cost in costs)
-    wall = _wall(costs)
-    rate = events / wall
-    return [name, wall, cpu, f"{rate:,.0f}", parser_rate / rate, f"{peak:,.0f}"]
+    rate = events / wall_s(costs)
+    peak = f"{peak_mib(costs):,.0f}"
+    return [name, wall_s(costs), cpu_s(costs), f"{rate:,.0f}", parser_rate / rate, peak]

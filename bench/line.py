@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import statistics
 import tempfile
 from pathlib import Path
 
-from bench.measure import Cost, lakehouse, table
+from bench.measure import Cost, cpu_s, lakehouse, peak_mib, table, wall_s
 
 HEADER = ["what", "wall s", "CPU s", "peak MiB"]
 ROUNDS = 3
@@ -63,12 +62,9 @@ def _one_day(folder: Path) -> None:
             lakehouse(*capture, "--from", begin, "--until", end, home=home)
             costs.append(lakehouse("run", "--json", home=home))
             events += int(json.loads(costs[-1].stdout)["landed"])
-        wall = statistics.median(cost.wall_s for cost in costs)
-        walls.append(wall)
-        peak = max(cost.peak_mib for cost in costs)
-        cpu = statistics.median(cost.cpu_s for cost in costs)
+        walls.append(wall_s(costs))
         name = f"one new day after {label} ({events // ROUNDS:,} events)"
-        rows.append([name, wall, cpu, f"{peak:,.0f}"])
+        rows.append([name, walls[-1], cpu_s(costs), f"{peak_mib(costs):,.0f}"])
     table("One new day (lakehouse run, median of three days)", HEADER, rows)
     print(f"\nAfter ten months a day costs {walls[1] / walls[0]:.2f} times what it does after one.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import statistics
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import structlog
 
-from bench.measure import MIB, table
+from bench.measure import MIB, size, table
 from pipelines.cdc import books
 from pipelines.cdc.land import opened
 from pipelines.contract import Contracts
@@ -35,7 +34,7 @@ def main() -> None:
 
     The environment variable BENCH_BATCHES asks for another number of batches than 1,000.
     """
-    batches = int(os.environ.get("BENCH_BATCHES", "1000"))
+    batches = size("BENCH_BATCHES", 1_000)
     # Landing logs a line a batch.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     folder = Path(tempfile.mkdtemp(prefix="bench-maintain-"))

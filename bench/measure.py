@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -49,10 +51,13 @@ def python(
 ) -> Cost:
     """Run Python code in a process of its own, pinned to so many cores."""
     cores = sorted(os.sched_getaffinity(0))[:cpus]
-    head = f"import os\nos.sched_setaffinity(0, {cores})\n"
+    # Where the main module has no file, DuckDB takes it for a person and draws progress bars.
+    head = f"__file__ = 'bench'\nimport os\nos.sched_setaffinity(0, {cores})\n"
     tail = (
-        "\nimport resource as _r, sys as _s\n_u = _r.getrusage(_r.RUSAGE_SELF)\n"
-        "print('USAGE', _u.ru_utime + _u.ru_stime, _u.ru_maxrss / 1024, file=_s.stderr)\n"
+        "\nimport re as _re, resource as _r, sys as _s\n_u = _r.getrusage(_r.RUSAGE_SELF)\n"
+        # Not ru_maxrss: a process inherits it from the one that started it.
+        "_p = int(_re.search('VmHWM:.*?([0-9]+)', open('/proc/self/status').read())[1]) / 1024\n"
+        "print('USAGE', _u.ru_utime + _u.ru_stime, _p, file=_s.stderr)\n"
     )
     return run([sys.executable, "-c", head + code + tail, *arguments], env=env)
 
@@ -66,6 +71,32 @@ def lakehouse(*arguments: str, home: Path, cpus: int | None = None) -> Cost:
     )
     env = {"LAKEHOUSE_THREADS": str(cpus)} if cpus else None
     return python(code, "--home", str(home), *arguments, cpus=cpus, env=env)
+
+
+def size(variable: str, default: int) -> int:
+    """How much a bench does: the environment variable if set, for a smaller run than the goal's."""
+    return int(os.environ.get(variable, default))
+
+
+def wall_s(costs: Sequence[Cost]) -> float:
+    """Median of the wall times."""
+    return statistics.median(cost.wall_s for cost in costs)
+
+
+def cpu_s(costs: Sequence[Cost]) -> float:
+    """Median of the CPU times."""
+    return statistics.median(cost.cpu_s for cost in costs)
+
+
+def peak_mib(costs: Sequence[Cost]) -> float:
+    """The highest of the peaks."""
+    return max(cost.peak_mib for cost in costs)
+
+
+def judged(figure: float, goal: float, unit: str = "") -> str:
+    """A figure beside its goal, and whether it holds."""
+    verdict = "holds" if figure <= goal else "MISSED"
+    return f"{figure:,.2f}{unit} (goal ≤ {goal:,g}{unit}: {verdict})"
 
 
 def machine() -> str:
