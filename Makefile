@@ -17,7 +17,7 @@ demo: $(VENV)/.demo ## Set up, then run the whole line on real purchases (ARGS="
 
 test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadgroup $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
 test-crash: $(VENV)/.dev ## Kill the landing 200 times instead of the 40 of `make test` (some minutes)
 	LAKEHOUSE_CRASH_KILLS=200 $(BIN)/pytest -s tests/crash $(ARGS)

@@ -22,12 +22,7 @@ ENDING = [scenario for scenario in SCENARIOS if not scenario.refused]
 REFUSED = [scenario for scenario in SCENARIOS if scenario.refused]
 HELD_BY = [(name, test) for name, content in FOLDERS.items() for test in content.get("held_by", [])]
 PAIRS = [
-    pytest.param(
-        scenario,
-        delivery,
-        id=f"{scenario.name}-{delivery}",
-        marks=pytest.mark.xdist_group(delivery),
-    )
+    pytest.param(scenario, delivery, id=f"{scenario.name}-{delivery}")
     for delivery in DELIVERIES
     for scenario in ENDING
     if delivery in scenario.deliveries

@@ -535,7 +535,9 @@ def test_a_full_batch_waits_for_the_one_before_without_growing(
     monkeypatch.setattr(_TopicLander, "land_messages", slow)
     monkeypatch.setattr(kafka_landing._Reader, "_read", read)
     land_from(broker, lake, batch_rows=5)
-    assert held[:3] == [5, 6, 7]
+    # The first read while waiting may have come before the landing told that it is on.
+    assert held[0] in (5, 6)
+    assert held[:3] == list(range(held[0], held[0] + 3))
     assert lake.offsets() == list(range(41))
 
 
