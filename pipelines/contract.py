@@ -107,6 +107,7 @@ class Table(_Strict):
         on_drift: what becomes of a row with fields that the contract does not name, or without
             some that it does. evolve: it lands, unknown fields are kept. freeze: it is a dead
             letter. stop: the landing ends.
+        retention_days: how long a superseded change is kept; None: for ever.
         shared_topic: the topic that brings its messages where that carries messages of other
             tables, too; each then tells its table. None, or `topic`: the topic is its own.
     """
@@ -120,6 +121,7 @@ class Table(_Strict):
     epoch: int = Field(default=0, ge=0)
     unavailable_marker: str = Field(default="__debezium_unavailable_value", min_length=1)
     on_drift: OnDrift = "evolve"
+    retention_days: int | None = Field(default=None, ge=1)
     shared_topic: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,249}$")
     owner: str | None = None
     file: str
@@ -261,6 +263,7 @@ def _refuse_misplaced(node: dict[str, Any], where: str) -> None:
     config = node.get("config") or {}
     misplaced = (
         "pii", "subject", "unit", "toast", "encoding", "dropped", "key", "on_drift", "topic",
+        "retention_days",
     )  # fmt: skip
     astray = [name for name in ("meta", *misplaced) if name in node]
     astray += [f"config.{name}" for name in misplaced if name in config]
@@ -277,7 +280,7 @@ def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
     _refuse_misplaced(entry, where)
     table_fields = (
         "server", "namespace", "connector", "key", "epoch", "unavailable_marker", "on_drift",
-        "owner",
+        "retention_days", "owner",
     )  # fmt: skip
     known = (*table_fields, "topic")
     unknown = sorted(set(_meta(entry)) - set(known))

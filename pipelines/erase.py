@@ -35,7 +35,7 @@ from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import now
-from pipelines.lake.sql import identifier, literal
+from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, raw_path, read
 from pipelines.settings import Settings
 from pipelines.traces import Traces
@@ -105,9 +105,7 @@ def erase(
         on_progress("Erasing in dead letters")
         report.letters = _contended(partial(_erase_letters, settings, tables, person, masker))
         on_progress("Building and publishing")
-        for file in (settings.warehouse, settings.warehouse.with_suffix(".duckdb.wal")):
-            file.unlink(missing_ok=True)
-        transform.demand_build(settings, recorder.run_id)
+        transform.begin_anew(settings, recorder.run_id)
         chain.build_and_publish(settings, recorder)
         # A landing that was on may have kept a letter that it had judged before.
         report.letters += _contended(partial(_erase_letters, settings, tables, person, masker))
@@ -209,7 +207,7 @@ def _erase_rows(
 ) -> int:
     """Rewrite the raw table, upon the version read; returns the rows that named the person."""
     found = DeltaTable(_path(settings, table))
-    scan = f"delta_scan({literal(_path(settings, table))}, version => {found.version()})"
+    scan = delta_scan(found)
     ((rows,),) = connection.execute(
         f"select count(*) from {scan} where {_names_person(table, person)}"
     ).fetchall()

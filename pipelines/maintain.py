@@ -1,6 +1,7 @@
 """Maintenance: small files become large ones, the log gets short, what nobody needs goes.
 
-Rows, app transactions and the versions that readers may still be reading stay as they are.
+App transactions and the versions that readers may still be reading stay as they are; rows, too, but
+for those whose retention is over (`retention`).
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Wr
 from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from pipelines import retention
 from pipelines.cdc import dead_letters, ledger, resolutions
-from pipelines.contract import Contracts
+from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.publish import read_manifest
-from pipelines.lake.tables import EXPIRY
+from pipelines.lake.tables import EXPIRY, raw_path
 from pipelines.settings import Settings
 
 log = structlog.get_logger()
@@ -50,11 +52,13 @@ class Target:
     Attributes:
         name: as in SQL, for example `raw.shop_public_order` or `marts.fct_sale`.
         published: the version that the manifest names; None for a raw table, read at its newest.
+        contract: of a raw table.
     """
 
     name: str
     path: Path
     published: int | None = None
+    contract: Table | None = None
 
     def is_called(self, name: str) -> bool:
         """Whether somebody means this table: by its SQL name, or by a raw table's folder."""
@@ -81,6 +85,7 @@ class TableReport:
     """What maintenance did to one table, or would do.
 
     Attributes:
+        retired: rows deleted because the contract's retention is over.
         files_removed: data files that no reader needs any more.
         mebibytes_removed: what these weighed.
         skipped: what was left undone, and why.
@@ -89,6 +94,7 @@ class TableReport:
     table: str
     before: Geometry
     after: Geometry
+    retired: int = 0
     files_removed: int = 0
     mebibytes_removed: float = 0.0
     skipped: list[str] = field(default_factory=list)
@@ -130,9 +136,11 @@ def targets(settings: Settings, contracts: Contracts, names: Collection[str] = (
             f"there is no lake in {settings.home}",
             "run `lakehouse demo` first, or name another with --home",
         )
-    raw = {f"raw.{table.sql_name}": settings.raw / table.topic for table in contracts.tables}
-    raw |= {f"raw.{folder}": settings.raw / folder for folder in _BOOKS}
-    found = [Target(name, path) for name, path in raw.items()]
+    found = [
+        Target(f"raw.{table.sql_name}", raw_path(settings.raw, table), contract=table)
+        for table in contracts.tables
+    ]
+    found += [Target(f"raw.{folder}", settings.raw / folder) for folder in _BOOKS]
     manifest = read_manifest(settings.published)
     for name, table in manifest.tables.items() if manifest else ():
         found.append(Target(name, settings.published / table.path, table.version))
@@ -169,9 +177,12 @@ def maintain(
     with _alone(settings, dry_run=dry_run):
         for target in chosen:
             on_table(target.name)
-            report = _planned(target, keep) if dry_run else _maintained(target, keep, run_id)
+            if dry_run:
+                report = _planned(settings, target, keep, run_id)
+            else:
+                report = _maintained(settings, target, keep, run_id)
             log.info(
-                "table maintained", table=target.name, dry_run=dry_run,
+                "table maintained", table=target.name, dry_run=dry_run, retired=report.retired,
                 files_before=report.before.files, files_after=report.after.files,
                 files_removed=report.files_removed, skipped=report.skipped,
             )  # fmt: skip
@@ -195,12 +206,17 @@ def geometry(path: Path) -> Geometry:
     return Geometry(len(sizes), _mebibytes(sum(sizes)), len(_versions(path, _COMMIT)))
 
 
-def _maintained(target: Target, keep: timedelta, run_id: str) -> TableReport:
+def _maintained(settings: Settings, target: Target, keep: timedelta, run_id: str) -> TableReport:
     before = geometry(target.path)
     report = TableReport(target.name, before, before)
     if refusal := _refusal(target):
         report.skipped.append(refusal)
         return report
+    if target.contract is not None:
+        try:
+            report.retired = retention.retire(settings, target.contract, run_id)
+        except (lock.Busy, CommitFailedError) as error:
+            report.skipped.append(f"retention: {error}")
     if target.published is not None:
         report.skipped.append(_WRITTEN_WHOLE)
     else:
@@ -234,12 +250,14 @@ def _clear(target: Target, keep: timedelta, unneeded: Sequence[Path]) -> None:
         file.unlink(missing_ok=True)
 
 
-def _planned(target: Target, keep: timedelta) -> TableReport:
+def _planned(settings: Settings, target: Target, keep: timedelta, run_id: str) -> TableReport:
     before = geometry(target.path)
     report = TableReport(target.name, before, before)
     if refusal := _refusal(target):
         report.skipped.append(refusal)
         return report
+    if target.contract is not None:
+        report.retired = retention.retire(settings, target.contract, run_id, dry_run=True)
     _count_removed(report, _unneeded_files(target, keep))
     files = before.files
     if target.published is not None:

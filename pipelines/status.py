@@ -12,6 +12,7 @@ from rich.table import Table as RichTable
 from pipelines import transform
 from pipelines.cdc import dead_letters, ledger, metrics
 from pipelines.cdc.decode import ROUTED
+from pipelines.cdc.ledger import RETIRED
 from pipelines.chain import last_runs
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
@@ -25,7 +26,7 @@ class Status:
 
     Attributes:
         running: pid, command and start of the run that is on, else None.
-        sources: per topic the sums of each disposition and the newest source time.
+        sources: per topic the sums of each counter and the newest source time.
         staged: per topic what became of its landed rows, up to the last green build.
         streams: per topic what its last landing from Kafka told: lag, rows per second, freshness.
     """
@@ -77,17 +78,17 @@ def show(found: Status, console: Console) -> None:
     running = found.running
     doing = f"{running['command']} (pid {running['pid']})" if running else "nothing is running"
     console.print(f"[bold]{found.home}[/]: {doing}", highlight=False)
-    has_routed = any(row[ROUTED] for row in found.sources)
+    seldom = [name for name in (ROUTED, RETIRED) if any(row[name] for row in found.sources)]
     sources = RichTable(
-        "topic", "consumed", "landed", *(["routed"] if has_routed else []), "tombstones", "control",
+        "topic", "consumed", "landed", *seldom, "tombstones", "control",
         "dead", "newest change (UTC)", title="Sources",
     )  # fmt: skip
     for row in found.sources:
         control = sum(
             row[k] for k in ("heartbeat", "message", "txmeta", "schema_change", "truncate")
         )
-        routed = [row[ROUTED]] if has_routed else []
-        numbers = (row["consumed"], row["landed"], *routed, row["tombstone"], control, row["dead"])
+        counted = ("consumed", "landed", *seldom, "tombstone")
+        numbers = (*(row[name] for name in counted), control, row["dead"])
         newest = row["newest_source_ts"]
         sources.add_row(
             row["topic"],

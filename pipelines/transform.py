@@ -228,6 +228,19 @@ def demand_build(settings: Settings, demand: str) -> None:
     _replace(_demand_file(settings), demand)
 
 
+def begin_anew(settings: Settings, demand: str) -> None:
+    """Have the next build make everything from the raw tables: they no longer hold what they did.
+
+    Needs the lake's lock.
+
+    Args:
+        demand: as `demand_build` takes it.
+    """
+    demand_build(settings, demand)
+    for file in (settings.warehouse, settings.warehouse.with_suffix(".duckdb.wal")):
+        file.unlink(missing_ok=True)
+
+
 def _news(settings: Settings) -> dict[str, str]:
     """What a build depends on: the project's files, the batches that may be staged, the demand."""
     project = hashlib.sha256()

@@ -6,7 +6,6 @@ values are typed (`columns`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import duckdb
@@ -38,6 +37,7 @@ from pipelines.cdc.fields import (
     unavailable_names,
     unknown_fields,
 )
+from pipelines.cdc.json_parsing import Parse, checking, trusting
 from pipelines.cdc.masking import Masker
 from pipelines.cdc.routing import named_tables, routes
 from pipelines.contract import Table
@@ -111,8 +111,8 @@ class Decoder:
         self._table = table
         self._control = control
         self._sharing = sharing
-        # Made once: a topic's blocks are alike.
-        self._plain_sql = {name: self._sql(name) for name in ("lines", "messages")}
+        self._parse: Parse = trusting
+        self._plain_sql = self._statements()
 
     def decode(self, text: pa.Array, numbers: pa.Array) -> None:
         """Replace `decoded` by the rows of these lines."""
@@ -148,12 +148,19 @@ class Decoder:
         finally:
             self._connection.unregister("written")
 
+    def _statements(self) -> dict[str, str]:
+        """Made once: a topic's blocks are alike."""
+        return {given: self._sql(given) for given in ("lines", "messages")}
+
+    def _envelope(self, given: str) -> str:
+        return _MESSAGES_SQL if given == "messages" else _envelope_sql(self._topic, self._parse)
+
     def _sql(self, given: str, encoded: Collection[str] | None = None) -> str:
-        envelope = _MESSAGES_SQL if given == "messages" else _envelope_sql(self._topic)
+        envelope = self._envelope(given)
         if self._table is not None:
-            return _table_sql(self._table, envelope, encoded)
+            return _table_sql(self._table, envelope, self._parse, encoded)
         if self._sharing:
-            return _shared_sql(self._topic, self._sharing, envelope)
+            return _shared_sql(self._topic, self._sharing, envelope, self._parse)
         if self._control is not None:
             return _contractless_sql(self._topic, self._control, None, envelope)
         return _contractless_sql(self._topic, DEAD, "unknown_topic", envelope)
@@ -163,12 +170,22 @@ class Decoder:
         pieces = pa.Table.from_batches(rows.to_batches(_ROWS_A_PIECE), rows.schema)
         self._connection.register(given, pieces)
         try:
-            sql = self._plain_sql[given]
-            if self._table and pc.any(pc.match_substring_regex(payloads, _SCHEMA_PATTERN)).as_py():
-                sql = self._sql(given, self._encoded_columns(given))
-            self._connection.execute(f"create or replace temp table decoded as {sql}")
+            self._execute(given, payloads)
+        except duckdb.InvalidInputException:
+            if self._parse is checking:
+                raise
+            # A topic that brought what is no JSON may bring more of it.
+            self._parse = checking
+            self._plain_sql = self._statements()
+            self._execute(given, payloads)
         finally:
             self._connection.unregister(given)
+
+    def _execute(self, given: str, payloads: pa.Array) -> None:
+        sql = self._plain_sql[given]
+        if self._table and pc.any(pc.match_substring_regex(payloads, _SCHEMA_PATTERN)).as_py():
+            sql = self._sql(given, self._encoded_columns(given))
+        self._connection.execute(f"create or replace temp table decoded as {sql}")
 
     def _encoded_columns(self, given: str) -> list[str]:
         """Make the table `schemas` of the distinct schemas that messages carry.
@@ -176,9 +193,8 @@ class Decoder:
         Returns:
             the columns that some schema encodes.
         """
-        envelope = _MESSAGES_SQL if given == "messages" else _envelope_sql(self._topic)
         found = self._connection.execute(
-            f"""with {envelope}
+            f"""with {self._envelope(given)}
             select distinct {_SCHEMA_OF_PAYLOAD} from message where payload is not null"""
         ).fetchall()
         schemas = {schema: encodings_of(schema) for (schema,) in found if schema}
@@ -193,15 +209,11 @@ class Decoder:
         return encoded
 
 
-def _struct(fields: Mapping[str, object]) -> str:
-    return "'" + json.dumps(fields) + "'"
-
-
-def _envelope_sql(topic: str) -> str:
+def _envelope_sql(topic: str, parse: Parse) -> str:
     """CTE `message`: the line taken apart, with the first problem found in it."""
     return f"""
     envelope as (
-        select line_number, line, try(json_transform(line, {_struct(dict(_ENVELOPE))})) as e
+        select line_number, line, {parse("line", _ENVELOPE)} as e
         from lines
     ), message as (
         select
@@ -263,10 +275,10 @@ def _contractless_sql(topic: str, disposition: str, reason_code: str | None, env
     from message"""
 
 
-def _shared_sql(topic: str, tables: Sequence[Table], envelope: str) -> str:
+def _shared_sql(topic: str, tables: Sequence[Table], envelope: str, parse: Parse) -> str:
     """The statement for a shared topic: which table each message is of."""
     return f"""
-    with {envelope}, {named_tables()}, {routes(tables)},
+    with {envelope}, {named_tables(parse)}, {routes(tables)},
     judged as (
         select *, case
                 when envelope_problem is not null then envelope_problem
@@ -296,7 +308,9 @@ def _shared_sql(topic: str, tables: Sequence[Table], envelope: str) -> str:
     from judged"""
 
 
-def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = None) -> str:
+def _table_sql(
+    table: Table, envelope: str, parse: Parse, encoded: Collection[str] | None = None
+) -> str:
     """The statement for one contract.
 
     Args:
@@ -332,21 +346,21 @@ def _table_sql(table: Table, envelope: str, encoded: Collection[str] | None = No
     return f"""
     with {envelope},
     parsed as (
-        select *, try(json_transform(payload, {_struct(event | {"payload": "JSON"})})) as p
+        select *, {parse("payload", event | {"payload": "JSON"})} as p
         from message
     ), unwrapped as (
         -- JsonConverter with schemas on puts the event below "payload".
         select *, p.op is null and p.payload is not null
                 and coalesce(try(json_exists(payload, '$.schema')), false) as is_wrapped,
             case when is_wrapped then cast(p.payload as varchar) else payload end as event_text,
-            case when is_wrapped then try(json_transform(p.payload, {_struct(event)}))
+            case when is_wrapped then {parse("p.payload", event)}
                 else {_same_struct("p", event)} end as e
         from parsed {with_schemas}
     ), flattened as (
         -- ExtractNewRecordState leaves the row alone, and of the event what it was told to add.
         select *,
             case when e.op is null or e.source is null
-                then try(json_transform(event_text, {_struct(flat)})) end as f
+                then {parse("event_text", flat)} end as f
         from unwrapped
     ), unflattened as (
         select *,

@@ -9,7 +9,6 @@ meets a new schema is refused by delta-rs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
@@ -23,7 +22,7 @@ from pipelines.cdc.columns import any_of, is_unavailable, plain_text, typed_valu
 from pipelines.cdc.masking import Masker
 from pipelines.contract import Column, Contracts, Table
 from pipelines.errors import LakehouseError
-from pipelines.lake.sql import identifier, literal
+from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import (
     COMPRESSED,
     CONTRACT,
@@ -102,7 +101,7 @@ def _evolve(
     wanted = _wanted(present, table)
     if found.transaction_version(CONTRACT) == contract_mark(table) and wanted == present:
         return
-    former = _Version(path, found.version())
+    former = delta_scan(found)
     rows = _fill(former, table, present, connection, masker)
     is_widened = any(wanted.field(name).type != present.field(name).type for name in present.names)
     commit = CommitProperties(
@@ -126,16 +125,6 @@ def _evolve(
         found.alter.add_columns(Schema.from_arrow(added).fields, commit_properties=commit)
     else:
         write_deltalake(found, present.empty_table(), mode="append", commit_properties=commit)
-
-
-@dataclass(frozen=True)
-class _Version:
-    path: Path
-    number: int
-
-    @property
-    def scan(self) -> str:
-        return f"delta_scan({literal(str(self.path))}, version => {self.number})"
 
 
 def _wanted(present: pa.Schema, table: Table) -> pa.Schema:
@@ -170,7 +159,7 @@ def _wanted(present: pa.Schema, table: Table) -> pa.Schema:
 
 
 def _fill(
-    former: _Version,
+    former: str,
     table: Table,
     present: pa.Schema,
     connection: duckdb.DuckDBPyConnection,
@@ -194,7 +183,7 @@ def _fill(
     misfits: dict[str, int] = {}
     count = 0
     reader = connection.cursor().execute(
-        f"select _partition, _offset, _extra from {former.scan} where _extra is not null"
+        f"select _partition, _offset, _extra from {former} where _extra is not null"
     )
     for batch in reader.to_arrow_reader(_ROWS_A_PIECE):
         texts = map(masker.unseal_json, batch.column("_extra").to_pylist())
@@ -329,7 +318,7 @@ def _names_where(cases: list[str]) -> str:
 
 
 def _rewritten(
-    former: _Version,
+    former: str,
     table: Table,
     present: pa.Schema,
     wanted: pa.Schema,
@@ -359,7 +348,7 @@ def _rewritten(
         if has_filled
         else ""
     )
-    found = connection.execute(f"select {columns} from {former.scan} as r {joined}")
+    found = connection.execute(f"select {columns} from {former} as r {joined}")
     batches: Iterator[pa.RecordBatch] = (
         pa.record_batch(
             [_as(column, field.type) for column, field in zip(batch.columns, wanted, strict=True)],

@@ -20,6 +20,9 @@ from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, TRUNCATE
 from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create, read
 
 FOLDER = "_ledger"
+# Landed rows that have gone since, by the contract's retention; `landed` no longer counts them.
+RETIRED = "retired"
+COUNTERS = (*DISPOSITIONS, RETIRED)
 
 SCHEMA = pa.schema(
     [
@@ -31,7 +34,7 @@ SCHEMA = pa.schema(
         ("first_offset", pa.int64()),
         ("last_offset", pa.int64()),
         ("consumed", pa.int64()),
-        *((name, pa.int64()) for name in DISPOSITIONS),
+        *((name, pa.int64()) for name in COUNTERS),
         ("source_file", pa.string()),
         ("source_stamp", pa.string()),
         ("source_digest", pa.string()),
@@ -203,15 +206,15 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def totals(raw: Path) -> pa.Table:
-    """Sums of each disposition and the newest source time, by topic (all time)."""
+    """Sums of each counter and the newest source time, by topic (all time)."""
     if not DeltaTable.is_deltatable(str(raw / FOLDER)):
         return SCHEMA.empty_table()
-    told = ("topic", "consumed", *DISPOSITIONS, "newest_source_ts")
+    told = ("topic", "consumed", *COUNTERS, "newest_source_ts")
     columns = pa.schema([SCHEMA.field(name) for name in told])
     rows = read(DeltaTable(str(raw / FOLDER)), columns)
-    # Rows of before do not know every disposition.
+    # Rows of before do not know every counter.
     zero = pc.ScalarAggregateOptions(min_count=0)
-    sums = [(name, "sum", zero) for name in ("consumed", *DISPOSITIONS)]
+    sums = [(name, "sum", zero) for name in ("consumed", *COUNTERS)]
     grouped = rows.group_by("topic").aggregate([*sums, ("newest_source_ts", "max")])
     return grouped.rename_columns(
         [name.removesuffix("_sum").replace("newest_source_ts_max", "newest_source_ts")

@@ -7,9 +7,9 @@ names both). Flattened events say it in the fields that `add.fields` was told to
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
+from pipelines.cdc.json_parsing import Parse
 from pipelines.contract import Table
 from pipelines.lake.sql import literal
 
@@ -17,16 +17,15 @@ _NAMES = ("name", "db", "schema", "table")
 _FLAT = tuple(f"{prefix}{name}" for name in _NAMES for prefix in ("__source_", "__"))
 
 
-def named_tables() -> str:
+def named_tables(parse: Parse) -> str:
     """CTEs up to `told`: `message` with its `op`, and `origin`: what it tells of its table."""
     event: dict[str, object] = {"op": "VARCHAR", "source": dict.fromkeys(_NAMES, "VARCHAR")}
     event |= dict.fromkeys(_FLAT, "VARCHAR")
-    shape = literal(json.dumps(event | {"payload": event}))
     same = ", ".join(f'"{name}" := p."{name}"' for name in event)
     flat = ", ".join(f'"{name}" := coalesce(e."__source_{name}", e."__{name}")' for name in _NAMES)
     return f"""
     shaped as (
-        select *, try(json_transform(payload, {shape})) as p from message
+        select *, {parse("payload", event | {"payload": event})} as p from message
     ), unwrapped as (
         select * exclude (p),
             case when p.op is null and p.payload is not null

@@ -59,12 +59,13 @@ def _show(reports: list[TableReport], *, dry_run: bool) -> None:
     table = RichTable(title="What would be done" if dry_run else None)
     # A name that is cut names nothing.
     table.add_column("table", no_wrap=True)
-    for name in ("files", "MiB", "log entries", "files removed", "skipped"):
+    for name in ("rows retired", "files", "MiB", "log entries", "files removed", "skipped"):
         table.add_column(name)
     for report in reports:
         before, after = report.before, report.after
         table.add_row(
             report.table,
+            f"{report.retired:,}",
             _change(f"{before.files:,}", f"{after.files:,}"),
             _change(f"{before.mebibytes:,.1f}", f"{after.mebibytes:,.1f}"),
             _change(f"{before.log_entries:,}", f"{after.log_entries:,}"),
@@ -72,6 +73,8 @@ def _show(reports: list[TableReport], *, dry_run: bool) -> None:
             "; ".join(report.skipped),
         )
     out.print(table)
+    if any(report.retired for report in reports) and not dry_run:
+        out.print("Rows were retired: the next `lakehouse run` builds everything anew.")
 
 
 def _change(before: str, after: str) -> str:

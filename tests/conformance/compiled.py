@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pyarrow as pa
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 
-from pipelines.contract import Contracts, load_contracts
+from pipelines.contract import load_contracts
 from pipelines.lake.tables import raw_schema
+from pipelines.retention import events_sql
 from tests.conformance.platform import Platform, Row
 from tests.conformance.reference import Change
 from tests.conformance.scenario import Scenario
@@ -45,12 +47,8 @@ class Compiled:
         for build, batch in (("first", first), ("increment", second)):
             self._platform.land({scenario: batch})
             self.statements[build] = self._take_down()
-        (table,) = self.contracts.tables
-        self.schema = raw_schema(table)
-
-    @property
-    def contracts(self) -> Contracts:
-        return load_contracts(self._platform.project)
+        (self.table,) = load_contracts(self._platform.project).tables
+        self.schema = raw_schema(self.table)
 
     def _take_down(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -147,10 +145,23 @@ class Warehouse:
 
     def rebuilt(self) -> Warehouse:
         """The same raw rows, staged at once: what a full refresh gives."""
+        return self._rebuilt_from("from raw.thing")
+
+    def retired(self, horizon: datetime) -> Warehouse:
+        """The raw rows that retention leaves, staged at once."""
+        self.connection.execute(
+            """create or replace temp view raw_row as from raw.thing;
+            create or replace temp view counted_batch as select batch_id from raw.ledger"""
+        )
+        events = events_sql(self._compiled.table, horizon)
+        return self._rebuilt_from(
+            f"select * exclude (is_retired) from ({events}) where not is_retired"
+        )
+
+    def _rebuilt_from(self, rows: str) -> Warehouse:
         other = Warehouse(self._compiled)
-        for name in ("thing", "ledger"):
-            rows = self.connection.execute(f"from raw.{name}").to_arrow_table()
-            other._insert(name, rows)
+        for name, sql in (("thing", rows), ("ledger", "from raw.ledger")):
+            other._insert(name, self.connection.execute(sql).to_arrow_table())
         other.stage()
         return other
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.cdc.decode import DISPOSITIONS
+from pipelines.cdc.ledger import COUNTERS
 from pipelines.errors import LakehouseError
 from tests.conformance.platform import Platform, Row
 from tests.conformance.scenario import CASES, CHOSEN, START_US, Scenario, folders
@@ -74,7 +74,7 @@ def landed_counters(platform: Platform, scenario: Scenario) -> Counter[str]:
     counters: Counter[str] = Counter()
     for row in platform.ledger:
         if row["topic"] in scenario.topics:
-            counters.update({name: row[name] for name in ("consumed", *DISPOSITIONS)})
+            counters.update({name: row[name] or 0 for name in ("consumed", *COUNTERS)})
     return +counters
 
 
@@ -113,7 +113,7 @@ def test_case(platforms: Callable[[str], Platform], scenario: Scenario, delivery
             assert found == sorted((*map(str, v[:-2]), *v[-2:]) for v in expected["versions"])
 
     counters = landed_counters(platform, scenario)
-    assert counters["consumed"] == sum(counters[name] for name in DISPOSITIONS)
+    assert counters["consumed"] == sum(counters[name] for name in COUNTERS)
     copies = 2 if delivery == "twice" else 1
     told_counters = Counter(expected["counters"])
     assert counters - Counter(consumed=10**9) == Counter(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
+from datetime import UTC, datetime
+from statistics import median_high
 from typing import Any
 
 import hypothesis.strategies as st
@@ -79,6 +81,7 @@ class Convergence(RuleBasedStateMachine):
     """Each rule is something that happens to the source, on the way, or to the platform."""
 
     compiled: Compiled
+    retired = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,7 +195,18 @@ class Convergence(RuleBasedStateMachine):
         names = ("applied", "duplicate", "stale")
         assert dict(zip(names, arrivals, strict=True)) == dict(self.reference.counters)
         assert self._found(self.warehouse.rebuilt()) == found, "a full refresh"
+        self._assert_kept_beyond_retention(found)
         self.warehouse.connection.close()
+
+    def _assert_kept_beyond_retention(self, found: dict[str, Any]) -> None:
+        horizon = median_high(change.at for change in self.source.log)
+        left = self.warehouse.retired(datetime.fromtimestamp(horizon / 1_000_000, UTC))
+        kept = self._found(left)
+        assert kept["current"] == found["current"], "what retention leaves"
+        assert since(kept["versions"], horizon) == since(found["versions"], horizon)
+        ((rows,),) = left.query("select count(*) from raw.thing")
+        Convergence.retired += self.offset - rows
+        left.connection.close()
 
     def _found(self, warehouse: Warehouse) -> dict[str, Any]:
         table = self.compiled.scenario.table
@@ -214,6 +228,15 @@ class Convergence(RuleBasedStateMachine):
         }
 
 
+def since(versions: Counter[tuple[Any, ...]], horizon: int) -> Counter[tuple[Any, ...]]:
+    """The versions that were true at the horizon or after it, as they were from there on."""
+    return Counter(
+        (*of, max(valid_from, horizon), valid_to)
+        for *of, valid_from, valid_to in versions.elements()
+        if valid_to is None or valid_to > horizon
+    )
+
+
 def rows_of(current: dict[Key, Values]) -> set[tuple[Any, ...]]:
     return {(*key, *(row[name] for name in TRACKED)) for key, row in current.items()}
 
@@ -229,6 +252,7 @@ def test_any_delivery_converges(compiled: Compiled) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    assert Convergence.retired > 0
 
 
 def test_the_statements_are_those_of_three_models_and_two_builds(compiled: Compiled) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import duckdb
 import pyarrow as pa
@@ -16,8 +17,8 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 from pipelines.cdc.dead_letters import Choice, find
-from pipelines.cdc.decode import DISPOSITIONS
 from pipelines.cdc.land import LandReport, land
+from pipelines.cdc.ledger import COUNTERS
 from pipelines.cdc.masking import Masker, load_masker
 from pipelines.cdc.replay import ReplayReport, drop, replay
 from pipelines.contract import Column, Contracts, Table
@@ -189,7 +190,8 @@ class Lake:
 
     def unpartitioned(self, folder: str) -> list[Row]:
         """All rows of a table without partitions, read from its files: far quicker than a scan."""
-        files = [pq.read_table(uri) for uri in self.table(folder).file_uris()]
+        uris = self.table(folder).file_uris()
+        files = [pq.read_table(unquote(uri.removeprefix("file://"))) for uri in uris]
         return pa.concat_tables(files).to_pylist() if files else []
 
     def rows(self, topic: str = TOPIC) -> list[Row]:
@@ -227,7 +229,7 @@ class Lake:
         counts: Counter[str] = Counter()
         for row in ledger or self.ledger():
             if row["topic"] == topic:
-                counts.update({name: row[name] for name in ("consumed", *DISPOSITIONS)})
+                counts.update({name: row[name] or 0 for name in ("consumed", *COUNTERS)})
         return +counts
 
     def batches(self, ledger: list[Row] | None = None) -> set[str]:
@@ -263,7 +265,7 @@ class Lake:
         letters.subtract(x["topic"] for x in resolved if x["resolution"] == "replayed")
         for topic in {row["topic"] for row in ledger} | set(letters):
             counts = self.counts(topic, ledger)
-            assert counts["consumed"] == sum(counts[name] for name in DISPOSITIONS), topic
+            assert counts["consumed"] == sum(counts[name] for name in COUNTERS), topic
             assert counts["dead"] == letters[topic], topic
             if topic in self.contracts.by_topic:
                 rows = self.rows(topic)
