@@ -6,7 +6,7 @@ values are typed (`columns`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -17,9 +17,9 @@ from pipelines.cdc.columns import (
     AFTER_LAST_DAY,
     FIRST_DAY,
     any_of,
+    any_unavailable,
     column_text,
     former_key,
-    is_unavailable,
     plain_text,
     transaction_order,
     typed_value,
@@ -40,6 +40,7 @@ from pipelines.cdc.fields import (
 from pipelines.cdc.json_parsing import Parse, checking, trusting
 from pipelines.cdc.masking import Masker
 from pipelines.cdc.routing import named_tables, routes
+from pipelines.cdc.shapes import SCHEMA_OF_PAYLOAD, events_of_any_shape, plain_events
 from pipelines.contract import Table
 from pipelines.lake.sql import identifier, literal
 
@@ -54,11 +55,12 @@ DISPOSITIONS = (
 
 # The reason code of a row whose fields are not those of a contract that allows no others.
 DRIFT = "drift"
+# Of a message that is no plain event, where nothing else was looked for.
+_OTHER_SHAPE = "other_shape"
 
 _ROWS_A_PIECE = 8192
 
 _SCHEMA_PATTERN = r'"schema\\?": ?\{'
-_SCHEMA_OF_PAYLOAD = "cast(try(json_extract(payload, '$.schema')) as varchar)"
 FORMER_KEY_HEADER = "__debezium.oldkey"
 
 _ENVELOPE = {
@@ -112,7 +114,8 @@ class Decoder:
         self._control = control
         self._sharing = sharing
         self._parse: Parse = trusting
-        self._plain_sql = self._statements()
+        self._expects_plain = self._table is not None
+        self._usual_sql = self._statements()
 
     def decode(self, text: pa.Array, numbers: pa.Array) -> None:
         """Replace `decoded` by the rows of these lines."""
@@ -158,7 +161,8 @@ class Decoder:
     def _sql(self, given: str, encoded: Collection[str] | None = None) -> str:
         envelope = self._envelope(given)
         if self._table is not None:
-            return _table_sql(self._table, envelope, self._parse, encoded)
+            expected = None if self._expects_plain else encoded or ()
+            return _table_sql(self._table, envelope, self._parse, expected)
         if self._sharing:
             return _shared_sql(self._topic, self._sharing, envelope, self._parse)
         if self._control is not None:
@@ -170,22 +174,34 @@ class Decoder:
         pieces = pa.Table.from_batches(rows.to_batches(_ROWS_A_PIECE), rows.schema)
         self._connection.register(given, pieces)
         try:
-            self._execute(given, payloads)
-        except duckdb.InvalidInputException:
-            if self._parse is checking:
-                raise
-            # A topic that brought what is no JSON may bring more of it.
-            self._parse = checking
-            self._plain_sql = self._statements()
-            self._execute(given, payloads)
+            while not self._is_executed(given, payloads):
+                # A topic that brought such messages may bring more of them.
+                self._usual_sql = self._statements()
         finally:
             self._connection.unregister(given)
 
-    def _execute(self, given: str, payloads: pa.Array) -> None:
-        sql = self._plain_sql[given]
-        if self._table and pc.any(pc.match_substring_regex(payloads, _SCHEMA_PATTERN)).as_py():
-            sql = self._sql(given, self._encoded_columns(given))
-        self._connection.execute(f"create or replace temp table decoded as {sql}")
+    def _is_executed(self, given: str, payloads: pa.Array) -> bool:
+        """Make `decoded`; False where the messages want a statement that expects less of them."""
+        try:
+            sql = self._usual_sql[given]
+            if not self._expects_plain and _any_has_schema(payloads):
+                sql = self._sql(given, self._encoded_columns(given))
+            self._connection.execute(f"create or replace temp table decoded as {sql}")
+        except duckdb.InvalidInputException:
+            if self._parse is checking:
+                raise
+            self._parse = checking
+            return False
+        if self._expects_plain and self._has_other_shapes():
+            self._expects_plain = False
+            return False
+        return True
+
+    def _has_other_shapes(self) -> bool:
+        found = self._connection.execute(
+            f"from decoded where reason_code = '{_OTHER_SHAPE}' limit 1"
+        )
+        return bool(found.fetchall())
 
     def _encoded_columns(self, given: str) -> list[str]:
         """Make the table `schemas` of the distinct schemas that messages carry.
@@ -195,7 +211,7 @@ class Decoder:
         """
         found = self._connection.execute(
             f"""with {self._envelope(given)}
-            select distinct {_SCHEMA_OF_PAYLOAD} from message where payload is not null"""
+            select distinct {SCHEMA_OF_PAYLOAD} from message where payload is not null"""
         ).fetchall()
         schemas = {schema: encodings_of(schema) for (schema,) in found if schema}
         encoded = sorted({name for encodings in schemas.values() for name in encodings})
@@ -207,6 +223,10 @@ class Decoder:
         self._connection.execute("create or replace temp table schemas as from message_schemas")
         self._connection.unregister("message_schemas")
         return encoded
+
+
+def _any_has_schema(payloads: pa.Array) -> bool:
+    return bool(pc.any(pc.match_substring_regex(payloads, _SCHEMA_PATTERN)).as_py())
 
 
 def _envelope_sql(topic: str, parse: Parse) -> str:
@@ -315,28 +335,17 @@ def _table_sql(
 
     Args:
         envelope: the CTE `message`.
-        encoded: where messages carry schemas (the table `schemas`), the columns that are no plain
-            text in some of them.
+        encoded: the columns that are no plain text in some messages, by the schemas that these
+            carry (the table `schemas`; empty where none does). None: all messages are taken for
+            plain events; others get the reason code `_OTHER_SHAPE`.
     """
-    columns: dict[str, object] = dict.fromkeys(
-        (column.name for column in table.landed_columns), "VARCHAR"
+    events = (
+        plain_events(table, parse)
+        if encoded is None
+        else events_of_any_shape(table, parse, with_schemas=bool(encoded))
     )
-    fields = positions.source_fields(table.connector)
-    event: dict[str, object] = {
-        "op": "VARCHAR",
-        "source": dict.fromkeys(fields, "VARCHAR"),
-        "before": columns,
-        "after": columns,
-    }
-    if not table.key:
-        event["transaction"] = {"total_order": "VARCHAR"}
-    with_schemas = ""
-    if encoded is not None:
-        with_schemas = f"left join schemas on schemas.schema_text = {_SCHEMA_OF_PAYLOAD}"
-    flat: dict[str, object] = {
-        name: "VARCHAR" for field in fields for name in (f"__source_{field}", f"__{field}")
-    }
-    flat |= {"__op": "VARCHAR", "__deleted": "VARCHAR", **columns}
+    other_shape = "op is null" if encoded is not None else "op is null or source is null"
+    not_plain = "not_a_change_event" if encoded is not None else _OTHER_SHAPE
     texts = ",\n            ".join(column_text(column, table) for column in table.landed_columns)
     plain = ",\n            ".join(
         plain_text(column, table, encoded or ()) for column in table.landed_columns
@@ -345,30 +354,8 @@ def _table_sql(
     names = ", ".join(identifier(f"v_{column.name}") for column in table.landed_columns)
     return f"""
     with {envelope},
-    parsed as (
-        select *, {parse("payload", event | {"payload": "JSON"})} as p
-        from message
-    ), unwrapped as (
-        -- JsonConverter with schemas on puts the event below "payload".
-        select *, p.op is null and p.payload is not null
-                and coalesce(try(json_exists(payload, '$.schema')), false) as is_wrapped,
-            case when is_wrapped then cast(p.payload as varchar) else payload end as event_text,
-            case when is_wrapped then {parse("p.payload", event)}
-                else {_same_struct("p", event)} end as e
-        from parsed {with_schemas}
-    ), flattened as (
-        -- ExtractNewRecordState leaves the row alone, and of the event what it was told to add.
-        select *,
-            case when e.op is null or e.source is null
-                then {parse("event_text", flat)} end as f
-        from unwrapped
-    ), unflattened as (
-        select *,
-            coalesce(f.__op, case when f.__deleted = 'true' then 'd' end) as flat_op,
-            flat_op is not null as is_flat,
-            case when is_flat then {_from_flat(table, fields)} else e end as n
-        from flattened
-    ), flat as (
+    {events},
+    flat as (
         select *, n.op as op, n.source as source,
             case when n.op = 'd' then n.before else n.after end as image,
             coalesce(try_cast(n.source.ts_us as bigint),
@@ -377,7 +364,7 @@ def _table_sql(
                 and told_ts_us < epoch_us(timestamp '{AFTER_LAST_DAY}')
                 then told_ts_us end as source_ts_us,
             {positions.position(table.connector, "n.source")} as source_position
-        from unflattened
+        from event
     ), told as (
         select *,
             {texts}
@@ -406,7 +393,7 @@ def _table_sql(
                 when is_tombstone then null
                 when op is null and not coalesce(try(json_valid(payload)), false)
                     then 'broken_json'
-                when op is null then 'not_a_change_event'
+                when {other_shape} then '{not_plain}'
                 when op = 'm' then null
                 when op not in ('c', 'u', 'd', 'r', 't') then 'unknown_op'
                 when source_ts_us is null or source_position is null then 'missing_source_position'
@@ -415,16 +402,11 @@ def _table_sql(
                 when {any_of(f"{identifier('t_' + name)} is null" for name in table.key)}
                     then 'missing_key'
                 {f"when {has_drifted()} then '{DRIFT}'" if table.on_drift != "evolve" else ""}
-                when {
-        any_of(
-            is_unavailable(column, table)
-            for column in table.landed_columns
-            if column.toast is None and column.name not in table.key
-        )
-    }
+                when {any_unavailable(table, encoded or (), is_refused=False)}
                     then 'unavailable_value'
                 when {any_of(identifier("bad_" + column.name) for column in table.landed_columns)}
-                    then 'wrong_type'
+                    then case when {any_unavailable(table, encoded or (), is_refused=True)}
+                        then 'unavailable_value' else 'wrong_type' end
             end as reason_code
         from drifted
     ), enriched as (
@@ -461,24 +443,3 @@ def _table_sql(
     } as _transaction_order,
         year(source_ts)::integer as year, month(source_ts)::integer as month
     from enriched"""
-
-
-def _same_struct(value: str, fields: Mapping[str, object]) -> str:
-    """SQL that brings a struct to exactly these fields."""
-    return "struct_pack(" + ", ".join(f'"{name}" := {value}."{name}"' for name in fields) + ")"
-
-
-def _from_flat(table: Table, source_fields: Iterable[str]) -> str:
-    """SQL of an event struct, made of the row `f` that a flattening transform left."""
-    source = ", ".join(
-        f'"{name}" := coalesce(f.__source_{name}, f.__{name})' for name in source_fields
-    )
-    image = ", ".join(
-        f"{identifier(column.name)} := f.{identifier(column.name)}"
-        for column in table.landed_columns
-    )
-    parts = f"op := flat_op, source := struct_pack({source})"
-    parts += f", before := struct_pack({image}), after := struct_pack({image})"
-    if not table.key:
-        parts += ", transaction := struct_pack(total_order := null::varchar)"
-    return f"struct_pack({parts})"
