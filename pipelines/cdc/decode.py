@@ -37,7 +37,7 @@ from pipelines.cdc.fields import (
     unavailable_names,
     unknown_fields,
 )
-from pipelines.cdc.json_parsing import Parse, checking, trusting
+from pipelines.cdc.json_parsing import Checking, Parse, Trusting
 from pipelines.cdc.masking import Masker
 from pipelines.cdc.routing import named_tables, routes
 from pipelines.cdc.shapes import SCHEMA_OF_PAYLOAD, events_of_any_shape, plain_events
@@ -55,8 +55,9 @@ DISPOSITIONS = (
 
 # The reason code of a row whose fields are not those of a contract that allows no others.
 DRIFT = "drift"
-# Of a message that is no plain event, where nothing else was looked for.
-_OTHER_SHAPE = "other_shape"
+# Not final: of a message that is no plain event, where nothing else was looked for, and of JSON
+# that was not read.
+_OTHER_SHAPE, _MISSED = "other_shape", "missed"
 
 _ROWS_A_PIECE = 8192
 
@@ -113,7 +114,7 @@ class Decoder:
         self._table = table
         self._control = control
         self._sharing = sharing
-        self._parse: Parse = trusting
+        self._parse: Parse = Trusting()
         self._expects_plain = self._table is not None
         self._usual_sql = self._statements()
 
@@ -188,20 +189,19 @@ class Decoder:
                 sql = self._sql(given, self._encoded_columns(given))
             self._connection.execute(f"create or replace temp table decoded as {sql}")
         except duckdb.InvalidInputException:
-            if self._parse is checking:
+            if isinstance(self._parse, Checking):
                 raise
-            self._parse = checking
+            self._parse = Checking()
             return False
-        if self._expects_plain and self._has_other_shapes():
+        unread = self._connection.execute(
+            f"""select distinct reason_code from decoded
+            where reason_code in ('{_MISSED}', '{_OTHER_SHAPE}')"""
+        ).fetchall()
+        if (_MISSED,) in unread:
+            self._parse = Checking()
+        if (_OTHER_SHAPE,) in unread:
             self._expects_plain = False
-            return False
-        return True
-
-    def _has_other_shapes(self) -> bool:
-        found = self._connection.execute(
-            f"from decoded where reason_code = '{_OTHER_SHAPE}' limit 1"
-        )
-        return bool(found.fetchall())
+        return not unread
 
     def _encoded_columns(self, given: str) -> list[str]:
         """Make the table `schemas` of the distinct schemas that messages carry.
@@ -233,7 +233,7 @@ def _envelope_sql(topic: str, parse: Parse) -> str:
     """CTE `message`: the line taken apart, with the first problem found in it."""
     return f"""
     envelope as (
-        select line_number, line, {parse("line", _ENVELOPE)} as e
+        select line_number, line, {parse.struct("line", _ENVELOPE)} as e
         from lines
     ), message as (
         select
@@ -250,6 +250,7 @@ def _envelope_sql(topic: str, parse: Parse) -> str:
                 else e.payload end as payload,
             e.payload is null as is_tombstone,
             case
+                when e is null and {parse.is_missed("line")} then '{_MISSED}'
                 when e is null then 'broken_json'
                 when e.topic is null or e.partition is null or e.offset is null
                     then 'broken_envelope'
@@ -303,7 +304,8 @@ def _shared_sql(topic: str, tables: Sequence[Table], envelope: str, parse: Parse
         select *, case
                 when envelope_problem is not null then envelope_problem
                 when is_tombstone or op = 'm' or route is not null then null
-                when not coalesce(try(json_valid(payload)), false) then 'broken_json'
+                when not coalesce(json_valid(payload), false) then 'broken_json'
+                when {parse.is_missed("payload")} then '{_MISSED}'
                 else 'unknown_table'
             end as reason_code
         from routed
@@ -391,8 +393,8 @@ def _table_sql(
             case
                 when envelope_problem is not null then envelope_problem
                 when is_tombstone then null
-                when op is null and not coalesce(try(json_valid(payload)), false)
-                    then 'broken_json'
+                when op is null and not coalesce(json_valid(payload), false) then 'broken_json'
+                when op is null and {parse.is_missed("payload")} then '{_MISSED}'
                 when {other_shape} then '{not_plain}'
                 when op = 'm' then null
                 when op not in ('c', 'u', 'd', 'r', 't') then 'unknown_op'

@@ -25,7 +25,7 @@ def named_tables(parse: Parse) -> str:
     flat = ", ".join(f'"{name}" := coalesce(e."__source_{name}", e."__{name}")' for name in _NAMES)
     return f"""
     shaped as (
-        select *, {parse("payload", event | {"payload": event})} as p from message
+        select *, {parse.struct("payload", event | {"payload": event})} as p from message
     ), unwrapped as (
         select * exclude (p),
             case when p.op is null and p.payload is not null

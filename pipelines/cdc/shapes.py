@@ -20,7 +20,7 @@ def plain_events(table: Table, parse: Parse) -> str:
     """CTEs for messages that are all plain envelopes; others have neither `op` nor `source`."""
     return f"""
     event as (
-        select *, {parse("payload", _fields(table))} as n,
+        select *, {parse.struct("payload", _fields(table))} as n,
             false as is_wrapped, false as is_flat, payload as event_text
         from message
     )"""
@@ -42,21 +42,21 @@ def events_of_any_shape(table: Table, parse: Parse, *, with_schemas: bool) -> st
     )
     return f"""
     parsed as (
-        select *, {parse("payload", fields | {"payload": "JSON"})} as p
+        select *, {parse.struct("payload", fields | {"payload": "JSON"})} as p
         from message
     ), unwrapped as (
         -- JsonConverter with schemas on puts the event below "payload".
         select *, p.op is null and p.payload is not null
                 and coalesce(try(json_exists(payload, '$.schema')), false) as is_wrapped,
             case when is_wrapped then cast(p.payload as varchar) else payload end as event_text,
-            case when is_wrapped then {parse("p.payload", fields)}
+            case when is_wrapped then {parse.struct("p.payload", fields)}
                 else {_same_struct("p", fields)} end as e
         from parsed {joined}
     ), flattened as (
         -- ExtractNewRecordState leaves the row alone, and of the event what it was told to add.
         select *,
             case when e.op is null or e.source is null
-                then {parse("event_text", flat)} end as f
+                then {parse.struct("event_text", flat)} end as f
         from unwrapped
     ), event as (
         select *,
