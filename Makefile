@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-crash test-mutations lint format lock bench bench-land clean
+.PHONY: help demo test test-stack test-crash test-mutations lint format lock bench bench-land clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -18,6 +18,9 @@ demo: $(VENV)/.demo ## Set up, then run the whole line on real purchases (ARGS="
 test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile $(ARGS)
+
+test-stack: $(VENV)/.dev ## Start PostgreSQL, Kafka and Connect natively, and test the line on them
+	$(BIN)/pytest tests/stack $(ARGS)
 
 test-crash: $(VENV)/.dev ## Kill the landing 200 times instead of the 40 of `make test` (some minutes)
 	LAKEHOUSE_CRASH_KILLS=200 $(BIN)/pytest -s tests/crash $(ARGS)
@@ -33,6 +36,8 @@ lint: $(VENV)/.dev ## Check format, style, types, SQL and the layers of the dbt 
 	cd dbt_project && LAKEHOUSE_HOME=../$(LINT_HOME) ../$(BIN)/dbt parse --quiet --no-partial-parse --show-all-deprecations --warn-error
 	cd dbt_project && LAKEHOUSE_HOME=../$(LINT_HOME) ../$(BIN)/sqlfluff lint models tests --disable-progress-bar
 	cd dbt_project && ../$(BIN)/dbt-bouncer --config-file dbt-bouncer.yml
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.lakehouse.yml
+	$(BIN)/hadolint infra/*/Dockerfile
 
 format: $(VENV)/.dev ## Format Python and SQL
 	$(BIN)/ruff format .

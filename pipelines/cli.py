@@ -18,6 +18,7 @@ from pipelines.commands import (
     contract,
     dead_letters,
     erase,
+    init_env,
     landing,
     maintain,
     resnapshot,
@@ -86,6 +87,7 @@ for command in (
     resnapshot.resnapshot,
     maintain.maintain,
     erase.erase,
+    init_env.init_env,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")

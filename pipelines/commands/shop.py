@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from pipelines.commands.landing import run_chain
 from pipelines.contract import load_contracts
 from pipelines.demo import summary
+from pipelines.demo.database import run as play
 from pipelines.demo.shop import capture
 from pipelines.errors import UsageError
 from pipelines.lake import lock
@@ -66,6 +67,36 @@ def shop_capture(
     table = RichTable("table", "events", title=f"{report.events:,} events in {to}")
     for name, events in report.events_by_table.items():
         table.add_row(name, f"{events:,}")
+    out.print(table)
+
+
+@app.command("run")
+def shop_run(
+    database: Annotated[
+        str, typer.Option(metavar="URL", help="Of a PostgreSQL database of its own.")
+    ],
+    clients: Clients = "500",
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC), excluded.")
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.1, help="Changes a second at most; default: no limit.")
+    ] = None,
+) -> None:
+    """Play the shop on a database, transaction by transaction; a repeat goes on where it was."""
+    with err.status("Building the shop …") as spinner:
+        report = play(
+            database,
+            clients=_clients(clients),
+            until=until.date() if until else None,
+            rate=rate,
+            on_progress=lambda changes: spinner.update(f"{changes:,} changes …"),
+        )
+    changes = sum(report.changes.values())
+    title = f"{changes:,} changes in {report.transactions:,} transactions"
+    table = RichTable("table", "changes", title=title)
+    for name, number in report.changes.items():
+        table.add_row(name, f"{number:,}")
     out.print(table)
 
 

@@ -72,12 +72,10 @@ def capture(
     """
     start = start or basics.OPENING.date()
     until = until or basics.CLOSING.date()
-    _check(clients, start, until)
-    data = package.data_folder()
+    check(clients, start, until)
     _check_folder(to)
-    bounds = _microseconds(start), _microseconds(until)
-    with duckdb.connect(":memory:", config={"threads": 2}) as con:
-        _build(con, data, package.HOUSEHOLDS if clients is None else clients)
+    bounds = microseconds(start), microseconds(until)
+    with built_log(clients) as con:
         topics = envelopes.count(con, *bounds)
         if not topics:
             raise LakehouseError(
@@ -97,7 +95,7 @@ def capture(
     )
 
 
-def _check(clients: int | None, start: date, until: date) -> None:
+def check(clients: int | None, start: date, until: date) -> None:
     """Refuses arguments that make no sense."""
     if clients is not None and not 1 <= clients <= package.HOUSEHOLDS:
         raise UsageError(
@@ -139,6 +137,19 @@ def _build(con: duckdb.DuckDBPyConnection, data: Path, clients: int) -> None:
 
 
 @contextmanager
+def built_log(clients: int | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database with the events of all tables and their `log`.
+
+    Raises:
+        LakehouseError: the package with the purchases is missing.
+    """
+    data = package.data_folder()
+    with duckdb.connect(":memory:", config={"threads": 2}) as con:
+        _build(con, data, package.HOUSEHOLDS if clients is None else clients)
+        yield con
+
+
+@contextmanager
 def _all_or_none(files: list[Path]) -> Iterator[list[Path]]:
     """Gives a draft for each file; the drafts take the files' names if all of them succeed."""
     drafts = [file.with_name(f".{file.name}.{os.getpid()}.part") for file in files]
@@ -158,7 +169,7 @@ def _all_or_none(files: list[Path]) -> Iterator[list[Path]]:
             draft.unlink(missing_ok=True)
 
 
-def _microseconds(day: date) -> int:
+def microseconds(day: date) -> int:
     """Midnight (UTC) in microseconds since 1970."""
     return (day - date(1970, 1, 1)) // timedelta(microseconds=1)
 

@@ -1,0 +1,35 @@
+"""The real servers, started once for all tests here."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.stack.native.components import Components, install
+from tests.stack.native.stack import Stack
+
+
+@pytest.fixture(scope="session")
+def components() -> Components:
+    return install()
+
+
+@pytest.fixture(scope="session")
+def stack(components: Components) -> Iterator[Stack]:
+    """PostgreSQL, Kafka and Connect with the shop's connector."""
+    # PostgreSQL runs as another user, who may not enter the folders of pytest.
+    folder = Path(tempfile.mkdtemp(prefix="lakehouse-stack-"))
+    folder.chmod(0o755)
+    running = Stack(folder, components)
+    try:
+        running.up(["postgres", "kafka", "connect", "connect-init"])
+        yield running
+    finally:
+        running.down()
+        if "LAKEHOUSE_STACK_KEEP" not in os.environ:
+            shutil.rmtree(folder)

@@ -1,0 +1,79 @@
+"""Processes that end as a whole: each leads a group, and keeps a log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_TAIL = 2_000
+
+
+class Failed(Exception):
+    """A service ended or did not become ready; tells the end of its log."""
+
+
+class Process:
+    """A running command, with its output in a file."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
+        self.log = log
+        self._stop_signal = stop_signal
+        with log.open("ab") as output:
+            self._popen = subprocess.Popen(
+                command,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
+                cwd="/",
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def ended(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self._popen.poll()
+
+    def wait(self, seconds: float) -> int:
+        return self._popen.wait(seconds)
+
+    def kill(self) -> None:
+        """End the whole group at once, as a power cut would."""
+        self._signal(signal.SIGKILL)
+        self._popen.wait(30)
+
+    def stop(self, seconds: float = 20) -> None:
+        """Ask to end, then insist; nothing of the group is left."""
+        if self.ended() is None:
+            self._popen.send_signal(self._stop_signal)
+            with suppress(subprocess.TimeoutExpired):
+                self._popen.wait(seconds)
+        self._signal(signal.SIGKILL)
+        self._popen.wait(30)
+
+    def told(self) -> str:
+        """The end of the log."""
+        return self.log.read_bytes()[-_TAIL:].decode(errors="replace")
+
+    def _signal(self, number: signal.Signals) -> None:
+        # The whole group may have ended.
+        with suppress(ProcessLookupError):
+            os.killpg(self._popen.pid, number)

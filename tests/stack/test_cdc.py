@@ -1,0 +1,179 @@
+"""From a commit in PostgreSQL to staging, through Debezium and Kafka: the tables end alike."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psycopg
+import pytest
+
+from pipelines.contract import Table, load_contracts
+from tests.embedded.conftest import REPOSITORY
+from tests.stack.native.stack import Stack, eventually
+
+CLIENTS = 5
+TABLES = load_contracts(REPOSITORY / "dbt_project").tables
+
+
+class Platform:
+    """The shop on the stack's PostgreSQL, and a lake that follows it."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self.stack = stack
+        self.home = folder / "lake"
+        self.kafka = f"127.0.0.1:{stack.port('kafka', 9092)}"
+
+    def url(self, user: str = "shop") -> str:
+        password = self.stack.secrets[
+            {"shop": "SHOP_DB_PASSWORD", "cdc": "CDC_DB_PASSWORD", "postgres": "POSTGRES_PASSWORD"}[
+                user
+            ]
+        ]
+        port = self.stack.port("postgres", 5432)
+        return f"postgresql://{user}:{password}@127.0.0.1:{port}/shop"
+
+    def database(self, user: str = "shop") -> Any:
+        return psycopg.connect(self.url(user), autocommit=True, options="-c TimeZone=UTC")
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "pipelines.cli", "--home", str(self.home), *arguments]
+
+    def lakehouse(self, *arguments: str) -> str:
+        done = subprocess.run(
+            self.command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, check=False,
+            timeout=600,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-4000:]
+        return done.stdout
+
+    def trade(self, until: str) -> None:
+        """Let the shop play until a day."""
+        self.lakehouse(
+            "shop", "run", "--database", self.url(), "--clients", str(CLIENTS), "--until", until
+        )
+
+    def trading(self, until: str, rate: int) -> subprocess.Popen[bytes]:
+        """The shop at work, in a process of its own."""
+        return subprocess.Popen(
+            self.command(
+                "shop", "run", "--database", self.url(), "--clients", str(CLIENTS),
+                "--until", until, "--rate", str(rate),
+            ),
+            cwd=REPOSITORY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def traded(self) -> int:
+        """How many changes the shop has committed."""
+        with self.database() as database:
+            ((changes,),) = database.execute("select changes from shop_state.progress").fetchall()
+        return int(changes)
+
+    def wait_for_connector(self) -> None:
+        """Until everything that is committed now has reached Kafka."""
+        with self.database("postgres") as database:
+            ((now,),) = database.execute("select pg_current_wal_lsn()").fetchall()
+            caught_up = (
+                "select confirmed_flush_lsn >= %s::pg_lsn from pg_replication_slots "
+                "where slot_name = 'lakehouse_shop'"
+            )
+            assert eventually(
+                lambda: database.execute(caught_up, [now]).fetchall() == [(True,)], 120
+            )
+
+    def follow(self) -> None:
+        """Land what Kafka has, and build."""
+        self.wait_for_connector()
+        self.lakehouse("run", "--kafka", self.kafka)
+
+    def assert_equal_to_source(self) -> None:
+        """Each staged table holds what PostgreSQL holds, row for row."""
+        warehouse = str(self.home / "warehouse.duckdb")
+        with self.database() as database, duckdb.connect(warehouse, read_only=True) as lake:
+            lake.execute("set TimeZone = 'UTC'")
+            for table in TABLES:
+                columns = [c for c in table.columns if c.pii is None]
+                names = ", ".join(f'"{c.name}"' for c in columns)
+                source = set(database.execute(f'select {names} from public."{table.name}"'))
+                staged = set(
+                    lake.execute(
+                        f"select {names} from staging.base_{table.name} where not _is_deleted"
+                    ).fetchall()
+                )
+                assert staged == source, difference(table, staged, source)
+
+
+def difference(table: Table, staged: set[Any], source: set[Any]) -> str:
+    """The first rows that only one side has."""
+    lost, invented = sorted(map(str, source - staged)), sorted(map(str, staged - source))
+    return f"{table.name}: lost {len(lost)} {lost[:2]}, invented {len(invented)} {invented[:2]}"
+
+
+@pytest.fixture(scope="module")
+def platform(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    return Platform(stack, tmp_path_factory.mktemp("platform"))
+
+
+def test_the_snapshot_and_what_follows_it_is_staged_as_it_is(platform: Platform) -> None:
+    platform.trade("2017-02-01")
+    platform.follow()
+    platform.assert_equal_to_source()
+    with platform.database() as database:
+        ((orders,),) = database.execute('select count(*) from public."order"').fetchall()
+    assert orders > 0
+
+
+def test_what_the_shop_does_not_do_by_itself(platform: Platform) -> None:
+    """Changes of keys, two that change places, a truncate, a value of ten thousand letters."""
+    large = "".join(chr(65 + n * n % 26) for n in range(10_000))
+    move = "update transporter set transporter_id = %s where transporter_id = %s"
+    with platform.database() as database:
+        with database.transaction():
+            database.execute(
+                "insert into transporter values (901, 'a', 'van', 3), (902, %s, 'van', 4)", [large]
+            )
+        database.execute(move, [904, 901])
+        with database.transaction():
+            for new, old in ((999, 902), (902, 904), (904, 999)):
+                database.execute(move, [new, old])
+        database.execute("truncate promotion")
+        database.execute("insert into promotion values (1, '2017-03-06', 2, 3)")
+    platform.follow()
+    platform.assert_equal_to_source()
+
+
+@pytest.mark.parametrize(
+    ("victim", "until"),
+    [("connect", "2017-02-15"), ("kafka", "2017-03-01"), ("postgres", "2017-03-15")],
+)
+def test_a_server_is_killed_while_the_shop_trades(
+    platform: Platform, victim: str, until: str
+) -> None:
+    before = platform.traded()
+    shop = platform.trading(until, rate=200)
+    assert eventually(lambda: platform.traded() > before + 100, 60)
+    platform.stack.kill(victim)
+    time.sleep(1)
+    platform.stack.start(victim)
+    # Without a database there is no shop; it goes on where it was.
+    assert (shop.wait(300) != 0) == (victim == "postgres")
+    platform.trade(until)
+    assert platform.traded() > before + 200
+    platform.follow()
+    platform.assert_equal_to_source()
+
+
+def test_nothing_was_lost_doubled_or_refused(platform: Platform) -> None:
+    status = json.loads(platform.lakehouse("status", "--json"))
+    assert status["dead_letters"] == []
+    told = {row["topic"]: row for row in status["sources"]}
+    for table in TABLES:
+        staged = status["staged"][table.topic]
+        assert sum(staged.values()) == told[table.topic]["landed"] + told[table.topic]["truncate"]
+        # Exactly-once source: nobody sends an event again.
+        assert staged["duplicate"] == 0, table.topic

@@ -1,0 +1,112 @@
+"""Rules for docker-compose.lakehouse.yml that its schema does not know."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.commands.init_env import COMPOSE_FILE, add_secrets, wanted_secrets
+from pipelines.contract import load_contracts
+from pipelines.errors import LakehouseError
+
+REPOSITORY = COMPOSE_FILE.parent
+CONTENT: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
+SERVICES: dict[str, dict[str, Any]] = CONTENT["services"]
+PINNED = re.compile(r"[a-z0-9./-]+:\d+\.\d+[\w.-]*")
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY$")
+MEGABYTES = {"M": 1, "G": 1024}
+
+each_service = pytest.mark.parametrize("name", SERVICES)
+
+
+def runs_once(service: dict[str, Any]) -> bool:
+    return service["restart"] == "on-failure"
+
+
+@each_service
+def test_images_are_pinned(name: str) -> None:
+    assert PINNED.fullmatch(SERVICES[name]["image"])
+
+
+@each_service
+def test_secrets_are_never_literal(name: str) -> None:
+    for variable, value in SERVICES[name].get("environment", {}).items():
+        if SECRET.search(variable):
+            assert re.fullmatch(r"\$\{[A-Z0-9_]+:\?run lakehouse init-env\}", value), variable
+
+
+@each_service
+def test_services_that_stay_have_a_health_check_and_all_have_limits(name: str) -> None:
+    service = SERVICES[name]
+    assert ("healthcheck" in service) != runs_once(service)
+    assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}
+
+
+@each_service
+def test_dependencies_are_waited_for_until_they_can_be_used(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        once = runs_once(SERVICES[other])
+        expected = "service_completed_successfully" if once else "service_healthy"
+        assert how["condition"] == expected
+
+
+@each_service
+def test_ports_are_open_to_this_machine_only(name: str) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in SERVICES[name].get("ports", []))
+
+
+@each_service
+def test_mounts_are_files_of_this_repository_or_named_volumes(name: str) -> None:
+    for volume in SERVICES[name].get("volumes", []):
+        source, _, *mode = volume.split(":")
+        if source.startswith("."):
+            assert (REPOSITORY / source).exists(), source
+            assert mode == ["ro"], source
+        else:
+            assert source in CONTENT["volumes"]
+
+
+def test_every_service_is_in_a_profile_and_all_fit_into_sixteen_gigabytes() -> None:
+    assert all(service["profiles"] for service in SERVICES.values())
+    limits = [s["deploy"]["resources"]["limits"]["memory"] for s in SERVICES.values()]
+    assert sum(int(limit[:-1]) * MEGABYTES[limit[-1]] for limit in limits) <= 16 * 1024
+
+
+def test_the_connector_captures_every_table_under_a_contract() -> None:
+    connector = yaml.safe_load((REPOSITORY / "infra/connect/connectors/shop.json").read_text())
+    tables = load_contracts(REPOSITORY / "dbt_project").tables
+    assert {table.server for table in tables} == {connector["topic.prefix"]}
+    assert {table.namespace for table in tables} == {connector["schema.include.list"]}
+    # What the landing stands on: see docs/deploy/compose.md.
+    assert connector["skipped.operations"] == "none"
+    assert connector["decimal.handling.mode"] == "string"
+    assert connector["exactly.once.support"] == "required"
+
+
+# init-env
+
+
+def test_missing_secrets_are_added_and_others_kept(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("LAKEHOUSE_THREADS=4\nCDC_DB_PASSWORD=mine")
+    names = wanted_secrets()
+    assert {"CDC_DB_PASSWORD", "POSTGRES_PASSWORD"} <= set(names)
+    added = add_secrets(file, names)
+    assert set(added) == set(names) - {"CDC_DB_PASSWORD"}
+    told = dict(line.split("=", 1) for line in file.read_text().splitlines())
+    assert told["CDC_DB_PASSWORD"] == "mine"
+    assert len({told[name] for name in added}) == len(added)
+    assert all(len(told[name]) >= 32 for name in added)
+    assert file.stat().st_mode & 0o777 == 0o600
+    before = file.read_text()
+    assert add_secrets(file, names) == []
+    assert file.read_text() == before
+
+
+def test_a_missing_compose_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(LakehouseError, match="is missing"):
+        wanted_secrets(tmp_path / "docker-compose.yml")
