@@ -53,7 +53,16 @@ class Process:
         return self._popen.poll()
 
     def wait(self, seconds: float) -> int:
-        return self._popen.wait(seconds)
+        """Its exit code, once it has ended.
+
+        Raises:
+            Failed: it has not ended in time, and was killed.
+        """
+        try:
+            return self._popen.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Failed(f"{self._popen.args} goes on and on:\n{self.told()}") from None
 
     def kill(self) -> None:
         """End the whole group at once, as a power cut would."""

@@ -21,6 +21,7 @@ from tests.stack.native.processes import Failed, Process
 
 LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.2
+_READY_SECONDS, _ONCE_SECONDS = 90.0, 120.0
 
 
 class Stack:
@@ -67,7 +68,7 @@ class Stack:
             self._prepare_postgres(service)
         process = self._process(service, service.command)
         if not service.healthcheck:
-            if process.wait(120) != 0:
+            if process.wait(_ONCE_SECONDS) != 0:
                 raise Failed(f"{name} failed:\n{process.told()}")
             return
         self._running[name] = process
@@ -155,7 +156,7 @@ class Stack:
             stop_signal=signal.SIGINT if is_postgres else signal.SIGTERM,
         )
 
-    def _wait_until_ready(self, service: Service, process: Process, seconds: float = 90) -> None:
+    def _wait_until_ready(self, service: Service, process: Process) -> None:
         command = [self._translated(service, word) for word in service.healthcheck]
         environment = self.environment(service)
 
@@ -166,8 +167,8 @@ class Stack:
             checked = subprocess.run(command, env=environment, capture_output=True, check=False)
             return checked.returncode == 0
 
-        if not eventually(is_ready, seconds):
-            raise Failed(f"{service.name} is not ready after {seconds} s:\n{process.told()}")
+        if not eventually(is_ready, _READY_SECONDS):
+            raise Failed(f"{service.name} is not ready in time:\n{process.told()}")
 
     # What the image of PostgreSQL does before its first start
 
