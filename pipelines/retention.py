@@ -17,9 +17,10 @@ from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines import transform
+from pipelines.cdc import books
 from pipelines.cdc.decode import LANDED, TRUNCATE
 from pipelines.cdc.ledger import COUNTERS, RETIRED, Ledger
-from pipelines.contract import Table
+from pipelines.contract import Contracts, Table
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
@@ -44,6 +45,7 @@ def retire(settings: Settings, table: Table, run_id: str, *, dry_run: bool = Fal
 
     Raises:
         Busy: a run holds this lake.
+        LakehouseError: the books of the lake do not agree.
         deltalake.exceptions.CommitFailedError: others keep committing to the table.
     """
     if table.retention_days is None:
@@ -51,7 +53,8 @@ def retire(settings: Settings, table: Table, run_id: str, *, dry_run: bool = Fal
     horizon = now() - timedelta(days=table.retention_days)
     with connect(settings) as connection:
         if dry_run:
-            return _mark_retired(connection, settings, table, horizon)[1]
+            _, _, rows = _mark_retired(connection, settings, table, horizon)
+            return rows
         with lock.exclusive(settings.state, COMMAND):
             return _retire(connection, settings, table, horizon, run_id)
 
@@ -70,12 +73,12 @@ def _retire(
     run_id: str,
 ) -> int:
     """Rewrite the months up to the horizon, upon the version read."""
-    found, retired = _mark_retired(connection, settings, table, horizon)
+    found, ledger, retired = _mark_retired(connection, settings, table, horizon)
     if not retired:
         return 0
     transform.begin_anew(settings, run_id)
     # First of all: a table that held less than the ledger counts would be refused as damaged.
-    _count(connection, settings, table, run_id)
+    _count(connection, ledger, table, run_id)
     schema = pa.schema(found.schema())
     reader = connection.execute(
         f"""select {", ".join(map(identifier, schema.names))} from event
@@ -103,20 +106,21 @@ def _months_until(horizon: datetime) -> str:
 
 def _mark_retired(
     connection: duckdb.DuckDBPyConnection, settings: Settings, table: Table, horizon: datetime
-) -> tuple[DeltaTable, int]:
-    """Make the view `event`: the counted rows of the newest version with `is_retired`.
+) -> tuple[DeltaTable, Ledger, int]:
+    """Make the view `event`: the rows of the newest version with `is_retired`.
 
     Returns:
-        that version, and how many rows are retired.
+        that version, the ledger, and how many rows are retired.
     """
+    ledger, _ = books.open_ledger(settings.raw, Contracts([table]))
     path = raw_path(settings.raw, table)
     found = DeltaTable(str(path))
-    batches = pa.table({"batch_id": sorted(Ledger(settings.raw).progress(table.topic).batches)})
+    batches = pa.table({"batch_id": sorted(ledger.progress(table.topic).batches)})
     connection.register("counted_batch", batches)
     connection.execute(f"create or replace temp view raw_row as from {delta_scan(found)}")
     connection.execute(f"create or replace temp view event as {events_sql(table, horizon)}")
     ((rows,),) = connection.execute("select count(*) from event where is_retired").fetchall()
-    return found, int(rows)
+    return found, ledger, int(rows)
 
 
 def events_sql(table: Table, horizon: datetime) -> str:
@@ -152,10 +156,9 @@ def events_sql(table: Table, horizon: datetime) -> str:
 
 
 def _count(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, table: Table, run_id: str
+    connection: duckdb.DuckDBPyConnection, ledger: Ledger, table: Table, run_id: str
 ) -> None:
     """Bring the ledger's count to what stays; nothing to do where a crash came after it."""
-    ledger = Ledger(settings.raw)
     ((staying,),) = connection.execute(
         "select count(*) from event where not is_retired and _batch_id in (from counted_batch)"
     ).fetchall()

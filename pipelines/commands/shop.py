@@ -98,6 +98,8 @@ def shop_run(
     for name, number in report.changes.items():
         table.add_row(name, f"{number:,}")
     out.print(table)
+    if report.is_over:
+        out.print("The shop's year is over: a repeat has nothing to do.")
 
 
 def _program() -> str:

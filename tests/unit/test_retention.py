@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pipelines import retention, transform
 from pipelines.cdc import books
 from pipelines.cdc.ledger import Ledger
 from pipelines.contract import Column, Contracts, Table
+from pipelines.errors import LakehouseError
 from pipelines.lake import lock
 from pipelines.maintain import TableReport
 from pipelines.retention import retire
@@ -205,6 +207,14 @@ def test_rows_that_no_ledger_counts_yet_stay(lake: Lake, monkeypatch: pytest.Mon
     assert lake.land().landed == 2
     assert retire_all(lake) == 1
     assert_open(lake)
+
+
+def test_books_that_do_not_agree_are_refused_as_a_landing_would(lake: Lake) -> None:
+    lake.deliver(change(10, 1, "c"), change(11, 1))
+    shutil.rmtree(lake.raw / "_ledger")
+    with pytest.raises(LakehouseError, match="_ledger is gone"):
+        retire_all(lake)
+    assert not (lake.raw / "_ledger").exists()
 
 
 def test_a_table_that_others_keep_committing_to_is_skipped(
