@@ -15,7 +15,6 @@ import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines import chain, maintain, transform
 from pipelines.cdc import dead_letters
@@ -36,18 +35,12 @@ from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import now
 from pipelines.lake.sql import delta_scan, identifier, literal
-from pipelines.lake.tables import COMPRESSED, PARTITIONS, raw_path, read
+from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path, read
 from pipelines.settings import Settings
 from pipelines.traces import Traces
 
 COMMAND = "lakehouse erase"
 _ROWS_A_PIECE = 100_000
-_tries_again = retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(5),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
 
 
 @dataclass
@@ -201,7 +194,7 @@ def _hashes_of(
     return {value for (value,) in rows if value}
 
 
-@_tries_again
+@again_if_overtaken
 def _erase_rows(
     connection: duckdb.DuckDBPyConnection, settings: Settings, table: Table, person: Person
 ) -> int:
@@ -236,7 +229,7 @@ def _erase_rows(
 # Dead letters
 
 
-@_tries_again
+@again_if_overtaken
 def _erase_letters(
     settings: Settings, tables: Sequence[Table], person: Person, masker: Masker
 ) -> int:

@@ -20,7 +20,6 @@ import pyarrow as pa
 import structlog
 from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, WriterProperties
 from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines import retention
 from pipelines.cdc import dead_letters, ledger, resolutions
@@ -28,7 +27,7 @@ from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.publish import read_manifest
-from pipelines.lake.tables import EXPIRY, raw_path
+from pipelines.lake.tables import EXPIRY, again_if_overtaken, raw_path
 from pipelines.settings import Settings
 
 log = structlog.get_logger()
@@ -289,12 +288,7 @@ def _mebibytes(size: int) -> float:
     return round(size / (1 << 20), 3)
 
 
-@retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(5),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
+@again_if_overtaken
 def _compact(path: Path, run_id: str) -> None:
     table = DeltaTable(str(path))
     seen = table.version()

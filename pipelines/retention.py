@@ -13,8 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines import transform
 from pipelines.cdc import books
@@ -25,7 +23,7 @@ from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.sql import delta_scan, identifier
-from pipelines.lake.tables import COMPRESSED, PARTITIONS, raw_path
+from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path
 from pipelines.settings import Settings
 
 log = structlog.get_logger()
@@ -59,12 +57,7 @@ def retire(settings: Settings, table: Table, run_id: str, *, dry_run: bool = Fal
             return _retire(connection, settings, table, horizon, run_id)
 
 
-@retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(5),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
+@again_if_overtaken
 def _retire(
     connection: duckdb.DuckDBPyConnection,
     settings: Settings,

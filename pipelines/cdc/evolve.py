@@ -16,7 +16,6 @@ import pyarrow as pa
 import structlog
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.cdc.columns import any_of, is_unavailable, plain_text, typed_value
 from pipelines.cdc.masking import Masker
@@ -28,6 +27,7 @@ from pipelines.lake.tables import (
     CONTRACT,
     LANDING_COLUMNS,
     PARTITIONS,
+    again_if_overtaken,
     arrow_type,
     contract_mark,
     raw_path,
@@ -87,12 +87,7 @@ def refuse_changed_contract(found: DeltaTable, table: Table) -> None:
         )
 
 
-@retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(5),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
+@again_if_overtaken
 def _evolve(
     path: Path, table: Table, connection: duckdb.DuckDBPyConnection, masker: Masker
 ) -> None:

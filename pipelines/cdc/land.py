@@ -21,7 +21,6 @@ import pyarrow.compute as pc
 import structlog
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.cdc import books, continuity, novelty, resolutions
 from pipelines.cdc.blocks import Block, LineBlock, MessageBlock, Messages
@@ -47,6 +46,7 @@ from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.tables import (
     LANDING_COLUMNS,
+    again_if_overtaken,
     append,
     create_raw_tables,
     raw_path,
@@ -219,15 +219,6 @@ def _contended(topic: str) -> Iterator[None]:
         ) from None
 
 
-# What another lander overtook is begun again.
-_if_overtaken = retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(5),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
-
-
 @dataclass(frozen=True)
 class _Batch:
     """One attempt to land a block."""
@@ -312,7 +303,7 @@ class _TopicLander:
         block.decode(self._decoder)
         return self._land_decoded(source, block)
 
-    @_if_overtaken
+    @again_if_overtaken
     def _land_decoded(self, source: str, block: Block) -> int:
         batch = _Batch()
         progress = self._ledger.progress(self._topic)
@@ -537,7 +528,7 @@ class _SharedTopicLander(_TopicLander):
         super().__init__(topic, contracts, settings, connection, masker, ledger, run_id)
         self._tables = {t.topic: lander_of(t.topic) for t in contracts.sharing(topic)}
 
-    @_if_overtaken
+    @again_if_overtaken
     def _land_block(self, source: str, block: Block) -> int:
         """Commit what is new of a block; returns the number of batches."""
         batch = _Batch()

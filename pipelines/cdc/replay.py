@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.cdc import books, dead_letters, novelty, resolutions
 from pipelines.cdc.dead_letters import Choice
@@ -33,7 +32,7 @@ from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
-from pipelines.lake.tables import append, create_raw_tables, raw_path
+from pipelines.lake.tables import again_if_overtaken, append, create_raw_tables, raw_path
 from pipelines.settings import Settings
 
 _LETTERS_A_BATCH = 50_000
@@ -301,12 +300,7 @@ class _TopicReplay:
                 "keep topic, partition and offset: they are the message's identity",
             )
 
-    @retry(
-        retry=retry_if_exception_type(CommitFailedError),
-        stop=stop_after_attempt(5),
-        wait=wait_random_exponential(multiplier=0.05, max=2),
-        reraise=True,
-    )
+    @again_if_overtaken
     def _commit(self, decoded: Sequence[_Decoded], because: str | None) -> list[Mark]:
         """Rows, then marks; begun again if somebody else was first."""
         resolved = self._resolutions.resolved()

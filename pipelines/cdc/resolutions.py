@@ -16,13 +16,11 @@ from typing import Literal
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.cdc.decode import DEAD, DISPOSITIONS, LANDED, ROUTED, TRUNCATE
 from pipelines.cdc.ledger import Ledger
 from pipelines.lake.ids import now
-from pipelines.lake.tables import UTC_MICROSECONDS, append, open_or_create, read
+from pipelines.lake.tables import UTC_MICROSECONDS, again_if_overtaken, append, open_or_create, read
 
 FOLDER = "_dead_letter_resolutions"
 # Its own app transaction in every table that a replay writes: the progress of a topic-partition
@@ -120,12 +118,7 @@ def next_serial(table: DeltaTable) -> int:
     return 0 if reached is None else reached + 1
 
 
-@retry(
-    retry=retry_if_exception_type(CommitFailedError),
-    stop=stop_after_attempt(5),
-    wait=wait_random_exponential(multiplier=0.05, max=2),
-    reraise=True,
-)
+@again_if_overtaken
 def complete(raw: Path, ledger: Ledger, run_id: str) -> int:
     """Count in the ledger what a replay had marked when it died; returns the letters concerned.
 

@@ -16,6 +16,8 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
+from deltalake.exceptions import CommitFailedError
+from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from pipelines.contract import Column, Contracts, Table
 
@@ -26,6 +28,14 @@ EXPIRY = "delta.setTransactionRetentionDuration"
 # App transaction that tells under which contract a raw table is.
 CONTRACT = "contract"
 COMPRESSED = WriterProperties(compression="ZSTD")
+
+# What another writer overtook is begun again, upon what that one has left.
+again_if_overtaken = retry(
+    retry=retry_if_exception_type(CommitFailedError),
+    stop=stop_after_attempt(5),
+    wait=wait_random_exponential(multiplier=0.05, max=2),
+    reraise=True,
+)
 
 _ARROW_TYPES: dict[str, pa.DataType] = {
     "bigint": pa.int64(),
