@@ -101,9 +101,10 @@ class RawLake:
             {},
         )  # fmt: skip
 
-    def build(self) -> Run:
-        """Stage what is new: current state, history and SCD2 versions."""
-        return run_models(self._platform.project, self._settings.home)
+    def build(self, *kinds: str) -> Run:
+        """Stage what is new: current state, history and SCD2 versions, or some of `MODELS` only."""
+        names = [f"{kind}_{_SCENARIO.table}" for kind in kinds]
+        return run_models(self._platform.project, self._settings.home, *names)
 
     def newest(self, count: int) -> pa.Table:
         """The images of the events appended last."""
