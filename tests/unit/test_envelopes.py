@@ -307,3 +307,22 @@ def test_a_negative_scale_adds_zeros(typed: Lake) -> None:
     field = {"field": "price", "name": DECIMAL, "parameters": {"scale": "-2"}}
     typed.deliver(message(1, with_schema(envelope(1, WHOLE | {"price": unscaled(12)}), field)))
     assert typed.row()["price"] == Decimal("1200.00")
+
+
+# However a JSON text begins and ends
+
+
+def test_space_around_a_message_or_its_payload_changes_nothing(lake: Lake) -> None:
+    padded = message(2, f"\n {json.dumps(envelope(2, BRIEF | {'id': 2}))}\t")
+    report = lake.deliver(thing(0), b"  " + thing(1) + b" ", padded, b" 42 ", thing(3))
+    assert (report.landed, lake.reasons()) == (4, ["broken_envelope"])
+    assert lake.offsets() == [0, 1, 2, 3]
+    lake.assert_reconciled()
+
+
+def test_what_only_looks_like_json_is_a_dead_letter_and_its_neighbours_land(lake: Lake) -> None:
+    bad = [b'{"topic": }', message(1, '{"op": }')]
+    report = lake.deliver(thing(0), *bad, thing(2))
+    assert (report.landed, lake.reasons()) == (2, ["broken_json", "broken_json"])
+    assert lake.offsets() == [0, 2]
+    lake.assert_reconciled()
