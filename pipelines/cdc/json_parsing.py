@@ -49,7 +49,9 @@ class Checking:
 
 
 def _looks_like_object(text: str) -> str:
-    return f"(starts_with({text}, '{{') and ends_with({text}, '}}'))"
+    # The lines of a file come with their ends.
+    ends = " or ".join(f"ends_with({text}, {literal(end)})" for end in ("}", "}\n", "}\r\n"))
+    return f"(starts_with({text}, '{{') and ({ends}))"
 
 
 def _transform(text: str, fields: Fields) -> str:

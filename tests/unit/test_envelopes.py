@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.cdc.json_parsing import Checking
 from pipelines.contract import Column, Contracts
 from tests.unit.events import (
     BRIEF,
@@ -318,6 +319,15 @@ def test_space_around_a_message_or_its_payload_changes_nothing(lake: Lake) -> No
     assert (report.landed, lake.reasons()) == (4, ["broken_envelope"])
     assert lake.offsets() == [0, 1, 2, 3]
     lake.assert_reconciled()
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_lines_that_are_whole_or_cut_off_are_not_looked_at_twice(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, end: bytes
+) -> None:
+    monkeypatch.delattr(Checking, "struct")
+    lake.write([thing(0), thing(1)[:-20], thing(2)], end=end)
+    assert lake.land().landed == 2
 
 
 def test_what_only_looks_like_json_is_a_dead_letter_and_its_neighbours_land(lake: Lake) -> None:
