@@ -250,8 +250,10 @@ def _envelope_sql(topic: str, parse: Parse) -> str:
                 else e.payload end as payload,
             e.payload is null as is_tombstone,
             case
-                when e is null and {parse.is_missed("line")} then '{_MISSED}'
-                when e is null then 'broken_json'
+                -- Nested: both sides of an AND are computed for every row.
+                when e is null
+                    then case when {parse.is_missed("line")} then '{_MISSED}'
+                        else 'broken_json' end
                 when e.topic is null or e.partition is null or e.offset is null
                     then 'broken_envelope'
                 when e.topic <> {literal(topic)} then 'wrong_topic'
@@ -393,9 +395,10 @@ def _table_sql(
             case
                 when envelope_problem is not null then envelope_problem
                 when is_tombstone then null
-                when op is null and not coalesce(json_valid(payload), false) then 'broken_json'
-                when op is null and {parse.is_missed("payload")} then '{_MISSED}'
-                when {other_shape} then '{not_plain}'
+                when {other_shape} then case
+                    when op is null and not coalesce(json_valid(payload), false) then 'broken_json'
+                    when op is null and {parse.is_missed("payload")} then '{_MISSED}'
+                    else '{not_plain}' end
                 when op = 'm' then null
                 when op not in ('c', 'u', 'd', 'r', 't') then 'unknown_op'
                 when source_ts_us is null or source_position is null then 'missing_source_position'
