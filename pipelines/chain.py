@@ -17,10 +17,10 @@ from pipelines.cdc.land import LandReport, land
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
-from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
+from pipelines.lake.storage import clear_about_storage
 from pipelines.settings import Settings
 from pipelines.transform import BuildReport, build
 
@@ -101,7 +101,7 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
     recorder = Recorder(run_id)
     with lock.exclusive(settings.state, command):
         try:
-            with clear_about_disk(settings.home):
+            with clear_about_storage(settings):
                 yield recorder
             record |= {"status": "completed"} | recorder.told
         except BaseException as error:

@@ -14,6 +14,7 @@ import duckdb
 from pipelines.cdc.masking import key_file_is_private, load_masker
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError
+from pipelines.lake import object_store
 from pipelines.lake.duck import connect
 from pipelines.lake.publish import read_manifest
 from pipelines.settings import Settings
@@ -34,10 +35,15 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Run every check; a check that cannot run is a finding, not an error."""
     checks: list[Callable[[Settings], Iterator[Finding]]] = [
-        _python, _extension, _contracts, _masking_key, _home, _demo_data, _published,
+        _python, _extension, _contracts, _store, _masking_key, _home, _demo_data, _published,
     ]  # fmt: skip
     findings: list[Finding] = []
     for check in checks:
+        if check in (_masking_key, _published) and any(
+            f.check == "store" and not f.ok for f in findings
+        ):
+            # They would tell the same again.
+            continue
         try:
             findings.extend(check(settings))
         except LakehouseError as error:
@@ -67,6 +73,12 @@ def _extension(settings: Settings) -> Iterator[Finding]:
 def _contracts(settings: Settings) -> Iterator[Finding]:
     tables = load_contracts(settings.project_dir).tables
     yield Finding("contracts", True, f"{len(tables)} source tables")
+
+
+def _store(settings: Settings) -> Iterator[Finding]:
+    if settings.store:
+        object_store.check(settings.store)
+        yield Finding("store", True, f"{settings.store} answers")
 
 
 def _masking_key(settings: Settings) -> Iterator[Finding]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from dotenv import dotenv_values
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pipelines.errors import UsageError
+from pipelines.lake import object_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -19,6 +22,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", env_file=".env", extra="ignore")
 
     home: Path = Path("lake")
+    store: str | None = Field(default=None, pattern=rf"^{object_store.SCHEME}[^/]")
     target: Literal["embedded"] = "embedded"
     project_dir: Path = REPOSITORY / "dbt_project"
     pii_key: str | None = None
@@ -28,9 +32,14 @@ class Settings(BaseSettings):
     memory_limit: str = "2GB"
 
     @property
+    def shared(self) -> Path:
+        """Where the Delta tables lie: in the home, or in a store that other homes may use, too."""
+        return object_store.folder(self.store) if self.store else self.home
+
+    @property
     def raw(self) -> Path:
         """Raw Delta tables, one folder a source table."""
-        return self.home / "raw"
+        return self.shared / "raw"
 
     @property
     def inbox(self) -> Path:
@@ -45,7 +54,7 @@ class Settings(BaseSettings):
     @property
     def published(self) -> Path:
         """Published Delta tables and their manifest."""
-        return self.home / "published"
+        return self.shared / "published"
 
     @property
     def state(self) -> Path:
@@ -69,6 +78,10 @@ def load_settings(home: Path | None = None, target: str | None = None) -> Settin
     Raises:
         UsageError: a variable has a value that cannot be used.
     """
+    # Read from the environment by delta-rs itself: what only .env tells is put there.
+    for name, value in dotenv_values(".env").items():
+        if name.startswith("AWS_") and value is not None:
+            os.environ.setdefault(name, value)
     given = {"home": home, "target": target}
     try:
         settings = Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
@@ -82,6 +95,7 @@ def load_settings(home: Path | None = None, target: str | None = None) -> Settin
     return settings.model_copy(
         update={
             "home": settings.home.absolute(),
+            "store": settings.store and settings.store.rstrip("/"),
             "project_dir": settings.project_dir.absolute(),
         }
     )

@@ -18,6 +18,7 @@ import structlog
 from pipelines.cdc.ledger import batches
 from pipelines.errors import LakehouseError
 from pipelines.lake.duck import connect_warehouse
+from pipelines.lake.files import replace_text
 from pipelines.lake.publish import Source
 from pipelines.settings import Settings
 
@@ -160,6 +161,7 @@ def _environment(settings: Settings) -> Iterator[None]:
     """What the profile reads, for the time of one dbt call."""
     wanted = {
         "LAKEHOUSE_HOME": str(settings.home),
+        "LAKEHOUSE_STORE": settings.store or "",
         "LAKEHOUSE_TARGET": settings.target,
         "LAKEHOUSE_THREADS": str(settings.threads),
         "LAKEHOUSE_MEMORY_LIMIT": settings.memory_limit,
@@ -225,7 +227,7 @@ def demand_build(settings: Settings, demand: str) -> None:
     Args:
         demand: an id that no demand before had.
     """
-    _replace(_demand_file(settings), demand)
+    replace_text(_demand_file(settings), demand)
 
 
 def begin_anew(settings: Settings, demand: str) -> None:
@@ -303,13 +305,7 @@ def _write_state(settings: Settings, news: dict[str, str], sources: list[Source]
         "arrivals": _count_arrivals(settings),
         "sources": [[s.schema, s.name, s.partition_by] for s in sources],
     }
-    _replace(_state_file(settings), json.dumps(content, indent=1))
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+    replace_text(_state_file(settings), json.dumps(content, indent=1))
 
 
 def _sources_of(settings: Settings) -> list[Source]:

@@ -468,6 +468,7 @@ class _TopicLander:
             transactions=transactions,
         )
 
+    @again_if_overtaken
     def _mark_finished(self, file: CaptureFile, stamp: str, digest: str, messages: int) -> None:
         # Without batch id and table: nothing to stage.
         row = self._row(file.name) | {

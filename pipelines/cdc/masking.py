@@ -106,7 +106,8 @@ def load_masker(settings: Settings, *, create: bool = True) -> Masker:
     Raises:
         LakehouseError: no key for a lake that has data, or another key than before.
     """
-    mark = settings.state / "pii-key.fingerprint"
+    # With the tables: who shares a store must share the key, too.
+    mark = (settings.shared if settings.store else settings.state) / "pii-key.fingerprint"
     known = mark.read_text().strip() if mark.exists() else None
     masker = Masker(_secret(settings, may_create=create and known is None))
     if known is None and create:

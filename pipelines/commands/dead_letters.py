@@ -17,8 +17,8 @@ from pipelines.cdc.masking import load_masker
 from pipelines.commands.options import Json
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.ids import new_id
+from pipelines.lake.storage import clear_about_storage
 from pipelines.settings import Settings
 from pipelines.terminal import err, out, print_json
 
@@ -116,7 +116,7 @@ def replay_letters(
             )
         repaired = _read(line_file)
     choice = _choice(letters, topic, reason, since)
-    with err.status("Replaying …"), clear_about_disk(settings.home):
+    with err.status("Replaying …"), clear_about_storage(settings):
         contracts = load_contracts(settings.project_dir)
         report = replay.replay(settings, contracts, choice, new_id(), repaired)
     if as_json:
@@ -166,7 +166,7 @@ def drop(
     count = len(dead_letters.find(settings.raw, choice))
     if count and not yes and not typer.confirm(f"Drop {count:,} dead letters for good?", err=True):
         raise typer.Exit(1)
-    with clear_about_disk(settings.home):
+    with clear_about_storage(settings):
         contracts = load_contracts(settings.project_dir)
         dropped = replay.drop(settings, contracts, choice, because, new_id()) if count else 0
     err.print(f"[green]✓[/] dropped: {dropped:,}", highlight=False)

@@ -30,8 +30,8 @@ from pipelines.commands.options import (
     Topics,
 )
 from pipelines.errors import UsageError
-from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.ids import new_id
+from pipelines.lake.storage import clear_about_storage
 from pipelines.settings import Settings
 from pipelines.terminal import err, out, print_json
 
@@ -86,7 +86,7 @@ def land(
             if metrics_port is not None:
                 stack.enter_context(served(stream.metrics, metrics_host, metrics_port))
         stack.enter_context(err.status("Following …" if follow else "Landing …"))
-        stack.enter_context(clear_about_disk(settings.home))
+        stack.enter_context(clear_about_storage(settings))
         report = chain.land_new(settings, stream or source, new_id())
     _print_landing(report, as_json)
     _judge_dead_letters(report, strict)

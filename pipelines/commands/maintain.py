@@ -11,8 +11,8 @@ from rich.table import Table as RichTable
 from pipelines import maintain as maintenance
 from pipelines.commands.options import Json
 from pipelines.contract import load_contracts
-from pipelines.lake.disk import clear_about_disk
 from pipelines.lake.ids import new_id
+from pipelines.lake.storage import clear_about_storage
 from pipelines.maintain import WEEK_HOURS, TableReport
 from pipelines.settings import Settings
 from pipelines.terminal import err, out, print_json
@@ -37,7 +37,7 @@ def maintain(
     settings: Settings = context.obj
     keep = maintenance.kept(keep_hours, force=force)
     chosen = maintenance.targets(settings, load_contracts(settings.project_dir), tables or ())
-    with err.status("Maintaining …") as spinner, clear_about_disk(settings.home):
+    with err.status("Maintaining …") as spinner, clear_about_storage(settings):
         reports = maintenance.maintain(
             settings,
             chosen,

@@ -18,7 +18,7 @@ from pipelines.demo.shop import capture
 from pipelines.errors import UsageError
 from pipelines.lake import lock
 from pipelines.lake.catalog import reader
-from pipelines.lake.disk import clear_about_disk
+from pipelines.lake.storage import clear_about_storage
 from pipelines.settings import Settings
 from pipelines.terminal import err, out
 
@@ -36,7 +36,7 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
     with (
         err.status("The shop writes its change events …"),
         lock.exclusive(settings.state, "lakehouse demo"),
-        clear_about_disk(settings.home),
+        clear_about_storage(settings),
     ):
         captured = capture(settings.inbox, clients=count)
     err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")

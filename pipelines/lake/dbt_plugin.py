@@ -1,5 +1,7 @@
 """What dbt-duckdb calls when it opens the work file: Delta becomes readable."""
 
+import os
+
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
@@ -11,4 +13,4 @@ class Plugin(BasePlugin):
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Prepare the connection that all of dbt's threads share."""
-        load_delta(conn)
+        load_delta(conn, os.environ.get("LAKEHOUSE_STORE"))

@@ -1,43 +1,24 @@
 """DuckDB, made able to read Delta without a network."""
 
-from importlib.util import find_spec
-from pathlib import Path
+from __future__ import annotations
 
 import duckdb
 
 from pipelines.errors import LakehouseError
+from pipelines.lake import object_store
+from pipelines.lake.extensions import extension_path
 from pipelines.settings import Settings
 
 
-def delta_extension_path() -> Path:
-    """Find the Delta extension that the wheel `duckdb-extension-delta` brought.
-
-    Returns:
-        The extension file made for the DuckDB that runs here.
-
-    Raises:
-        LakehouseError: The wheel is missing, or made for another DuckDB.
-    """
-    package = find_spec("duckdb_extension_delta")
-    folders = list(package.submodule_search_locations or []) if package else []
-    version = f"v{duckdb.__version__}"
-    for folder in folders:
-        for found in sorted(Path(folder).rglob("delta.duckdb_extension")):
-            if version in found.parts:
-                return found
-    raise LakehouseError(
-        cause=f"no Delta extension for DuckDB {duckdb.__version__} is installed",
-        remedy=f"install duckdb-extension-delta=={duckdb.__version__}",
-    )
-
-
-def load_delta(conn: duckdb.DuckDBPyConnection) -> None:
-    """Load the Delta extension into a connection, by path: INSTALL would call out.
+def load_delta(conn: duckdb.DuckDBPyConnection, store: str | None = None) -> None:
+    """Make Delta tables readable to a connection, and to every later cursor of its database.
 
     Args:
-        conn: An open connection; every later cursor of its database can use `delta_scan`.
+        store: the S3 store in which they lie; None where they lie on disk.
     """
-    conn.load_extension(str(delta_extension_path()))
+    conn.load_extension(str(extension_path("delta")))
+    if store:
+        object_store.open_to(conn, store)
 
 
 def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
@@ -52,7 +33,7 @@ def connect(settings: Settings) -> duckdb.DuckDBPyConnection:
         }
     )
     conn.execute("set TimeZone = 'UTC'")
-    load_delta(conn)
+    load_delta(conn, settings.store)
     return conn
 
 

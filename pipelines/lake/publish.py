@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from deltalake import (
     write_deltalake,
 )
 
+from pipelines.lake.files import replace_text
 from pipelines.lake.ids import now
 from pipelines.lake.tables import UTC_MICROSECONDS
 
@@ -119,7 +119,7 @@ def publish(
         )
     record = _publish_record(manifest, published)
     manifest.tables[PUBLICATION] = record
-    _replace(published / MANIFEST, json.dumps(asdict(manifest), indent=1))
+    replace_text(published / MANIFEST, json.dumps(asdict(manifest), indent=1))
     return manifest
 
 
@@ -240,12 +240,3 @@ def _publish_record(manifest: Manifest, published: Path) -> Published:
     )
     version = DeltaTable(str(target)).version()
     return Published(str(path), version, len(rows), manifest.run_id, schema.names, {})
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", encoding="utf-8") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(path)

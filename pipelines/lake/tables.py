@@ -17,7 +17,7 @@ from deltalake import (
     write_deltalake,
 )
 from deltalake.exceptions import CommitFailedError
-from tenacity import retry, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipelines.contract import Column, Contracts, Table
 
@@ -29,9 +29,21 @@ EXPIRY = "delta.setTransactionRetentionDuration"
 CONTRACT = "contract"
 COMPRESSED = WriterProperties(compression="ZSTD")
 
-# What another writer overtook is begun again, upon what that one has left.
+
+def _is_worth_another_try(error: BaseException) -> bool:
+    """Whether somebody else committed first, or the store's answer to a commit was lost.
+
+    In the second case nobody knows whether it was done: delta-rs does not send it again. Other
+    requests it has repeated by itself.
+    """
+    told = str(error)
+    is_unanswered = "Error performing PUT" in told and " retries" not in told
+    return isinstance(error, CommitFailedError) or (isinstance(error, OSError) and is_unanswered)
+
+
+# Begun again, upon what is there now.
 again_if_overtaken = retry(
-    retry=retry_if_exception_type(CommitFailedError),
+    retry=retry_if_exception(_is_worth_another_try),
     stop=stop_after_attempt(5),
     wait=wait_random_exponential(multiplier=0.05, max=2),
     reraise=True,

@@ -21,13 +21,13 @@ def components() -> Components:
 
 @pytest.fixture(scope="session")
 def stack(components: Components) -> Iterator[Stack]:
-    """PostgreSQL, Kafka and Connect with the shop's connector."""
+    """The shop's database with its capture, and the S3 store."""
     # PostgreSQL runs as another user, who may not enter the folders of pytest.
     folder = Path(tempfile.mkdtemp(prefix="lakehouse-stack-"))
     folder.chmod(0o755)
     running = Stack(folder, components)
     try:
-        running.up(["postgres", "kafka", "connect", "connect-init"])
+        running.up(["postgres", "kafka", "connect", "connect-init", "s3", "s3-init"])
         yield running
     finally:
         running.down()

@@ -1,8 +1,9 @@
-"""From a commit in PostgreSQL to staging, through Debezium and Kafka: the tables end alike."""
+"""From a commit in PostgreSQL to staging, through Debezium, Kafka and S3: the tables end alike."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -22,11 +23,12 @@ TABLES = load_contracts(REPOSITORY / "dbt_project").tables
 
 
 class Platform:
-    """The shop on the stack's PostgreSQL, and a lake that follows it."""
+    """The shop on the stack's PostgreSQL, and a lake on the stack's store that follows it."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
         self.home = folder / "lake"
+        self.variables = os.environ | stack.store("cdc")
         self.kafka = f"127.0.0.1:{stack.port('kafka', 9092)}"
 
     def url(self, user: str = "shop") -> str:
@@ -47,7 +49,7 @@ class Platform:
     def lakehouse(self, *arguments: str) -> str:
         done = subprocess.run(
             self.command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, check=False,
-            timeout=600,
+            timeout=600, env=self.variables,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout

@@ -16,8 +16,10 @@ from pipelines.errors import LakehouseError
 REPOSITORY = COMPOSE_FILE.parent
 CONTENT: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
 SERVICES: dict[str, dict[str, Any]] = CONTENT["services"]
-PINNED = re.compile(r"[a-z0-9./-]+:\d+\.\d+[\w.-]*")
-SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|KEY$")
+# Trino's releases have one number.
+PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+[\w.-]*|trinodb/trino:\d+")
+# An access key is a user's name.
+SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|(?<!ACCESS_)KEY$")
 MEGABYTES = {"M": 1, "G": 1024}
 
 each_service = pytest.mark.parametrize("name", SERVICES)

@@ -72,7 +72,7 @@
 {%- endmacro %}
 
 {% macro duckdb__ledger() -%}
-    delta_scan('{{ env_var("LAKEHOUSE_HOME", "../lake") }}/raw/_ledger')
+    delta_scan('{{ env_var("LAKEHOUSE_STORE", "") or env_var("LAKEHOUSE_HOME", "../lake") }}/raw/_ledger')
 {%- endmacro %}
 
 {#

@@ -1,18 +1,29 @@
-"""The programs that stand for the images: from Debian packages and Maven, kept in ~/.cache."""
+"""The programs that stand for the images: from Debian, Maven and Go, kept in ~/.cache."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lakehouse-stack"
-# Natively as in the Dockerfile of Connect.
+# Natively as in the Dockerfiles of Connect and the metastore, and as the image of the S3 store.
 DEBEZIUM = "3.7.0.Final"
+METASTORE = "3.1.3"
+VERSITYGW = "v1.8.0"
+# The newest whose server is on Maven Central; the compose file has a later one.
+TRINO = "476"
+# The second S3 server that the landing is tried on; it has no other kind of version.
+MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
+_TRINO_PLUGINS = ("delta-lake",)
+_TRINO_JAVA = 24
 _PACKAGES = {
     "initdb": "postgresql",
     "java": "openjdk-17-jre-headless",
@@ -34,11 +45,19 @@ class Components:
         postgres: folder of PostgreSQL's server programs.
         kafka_jars: jars of Kafka and Connect.
         plugins: folder of Connect's plugins.
+        versitygw: the S3 store of the compose file.
+        metastore: folder of Hive's metastore, with `lib`, `extra` and `scripts`.
+        trino: folder of Trino's server.
+        trino_java: folder of the Java that is new enough for Trino.
     """
 
     postgres: Path
     kafka_jars: Path
     plugins: Path
+    versitygw: Path
+    metastore: Path
+    trino: Path
+    trino_java: Path
 
     @property
     def images(self) -> dict[str, Path]:
@@ -46,6 +65,9 @@ class Components:
         return {
             "/opt/kafka/bin": REPOSITORY / "infra" / "native" / "bin",
             "/opt/connect/plugins": self.plugins,
+            "/usr/local/bin/versitygw": self.versitygw,
+            "/opt/metastore": self.metastore,
+            "/usr/lib/trino": self.trino,
         }
 
 
@@ -58,10 +80,31 @@ def install() -> Components:
     wanted = [package for program, package in _PACKAGES.items() if not _found(program)]
     if wanted:
         _apt_install(wanted)
-    found = Components(_postgres_programs(), CACHE / "kafka", CACHE / f"debezium-{DEBEZIUM}")
+    found = Components(
+        postgres=_postgres_programs(),
+        kafka_jars=CACHE / "kafka",
+        plugins=CACHE / f"debezium-{DEBEZIUM}",
+        versitygw=CACHE / f"versitygw-{VERSITYGW}" / "versitygw",
+        metastore=CACHE / f"metastore-{METASTORE}",
+        trino=CACHE / f"trino-{TRINO}",
+        trino_java=_java_of_trino(),
+    )
     _kept(found.kafka_jars, _fetch_kafka)
     _kept(found.plugins, _fetch_debezium)
+    _kept(
+        found.versitygw.parent,
+        partial(_go, f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW}"),
+    )
+    _kept(found.metastore, _fetch_metastore)
+    _kept(found.trino, _fetch_trino)
     return found
+
+
+def install_minio() -> Path:
+    """Build the second S3 server, which takes minutes; a second call only looks."""
+    program = CACHE / f"minio-{MINIO}" / "minio"
+    _kept(program.parent, partial(_go, f"github.com/minio/minio@{MINIO}"))
+    return program
 
 
 def _found(program: str) -> bool:
@@ -89,13 +132,24 @@ def _apt_install(packages: list[str]) -> None:
     )
 
 
-def _kept(folder: Path, fetch: object) -> None:
+def _java_of_trino() -> Path:
+    """Where the programs of a Java lie that is new enough: each tells its version in a file."""
+    for release in sorted(Path("/usr/lib/jvm").glob("*/release")):
+        told = re.search(r'JAVA_VERSION="(\d+)', release.read_text())
+        if told and int(told[1]) >= _TRINO_JAVA:
+            return release.parent / "bin"
+    raise Missing(
+        f"install a Java of version {_TRINO_JAVA} or later below /usr/lib/jvm: Trino runs on it"
+    )
+
+
+def _kept(folder: Path, fetch: Callable[[Path], None]) -> None:
     """Fill a folder of the cache, which is there whole or not at all."""
     if folder.is_dir():
         return
     draft = folder.with_name(f".{folder.name}.{os.getpid()}")
     draft.mkdir(parents=True)
-    fetch(draft)  # type: ignore[operator]
+    fetch(draft)
     draft.rename(folder)
 
 
@@ -117,3 +171,60 @@ def _fetch_debezium(folder: Path) -> None:
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")
         archive.unlink()
+
+
+def _go(package: str, folder: Path) -> None:
+    if shutil.which("go") is None:
+        raise Missing("install Go: the S3 servers are built from their sources")
+    environment = os.environ | {"GOBIN": str(folder), "GOFLAGS": "-modcacherw"}
+    # Elsewhere than in a module of somebody else.
+    subprocess.run(["go", "install", package], check=True, env=environment, cwd=folder)
+
+
+def _fetch_metastore(folder: Path) -> None:
+    artifact = f"org.apache.hive:hive-standalone-metastore:{METASTORE}:tar.gz:bin"
+    _maven("dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        for member in packed.getmembers():
+            _, _, member.name = member.name.partition("/")
+            packed.extract(member, folder, filter="data")
+    archive.unlink()
+    _maven(
+        "-f", str(REPOSITORY / "infra" / "metastore" / "pom.xml"),
+        "dependency:copy-dependencies", "-DincludeScope=runtime",
+        f"-DoutputDirectory={folder / 'extra'}",
+    )  # fmt: skip
+
+
+def _fetch_trino(folder: Path) -> None:
+    _maven("dependency:copy", f"-Dartifact=io.trino:trino-server:{TRINO}:tar.gz",
+           f"-DoutputDirectory={folder}")  # fmt: skip
+    (archive,) = folder.glob("*.tar.gz")
+    wanted = ("bin/", "lib/", *(f"plugin/{name}/" for name in _TRINO_PLUGINS))
+    with tarfile.open(archive) as packed:
+        members = packed.getmembers()
+    # A jar that several plugins share is stored once, and linked to from the others.
+    links: dict[str, list[str]] = {}
+    for member in members:
+        if member.islnk():
+            links.setdefault(member.linkname, []).append(member.name)
+    # Read from start to end: what is compressed cannot be jumped about in.
+    with tarfile.open(archive, "r|gz") as packed:
+        for member in packed:
+            if not member.isfile() or member.islnk():
+                continue
+            names = [name.partition("/")[2] for name in (member.name, *links.get(member.name, ()))]
+            places = [folder / name for name in names if name.startswith(wanted)]
+            if not places:
+                continue
+            for place in places:
+                place.parent.mkdir(parents=True, exist_ok=True)
+            content = packed.extractfile(member)
+            assert content is not None
+            with places[0].open("wb") as copy:
+                shutil.copyfileobj(content, copy, 1 << 20)
+            places[0].chmod(member.mode)
+            for place in places[1:]:
+                place.hardlink_to(places[0])
+    archive.unlink()

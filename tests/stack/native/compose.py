@@ -74,7 +74,7 @@ def _service(name: str, node: dict[str, Any]) -> Service:
     return Service(
         name=name,
         image=node["image"],
-        command=tuple(node.get("command", ())),
+        command=(*node.get("entrypoint", ()), *node.get("command", ())),
         environment=environment,
         mounts=tuple(Mount(*volume.split(":")[:2]) for volume in node.get("volumes", [])),
         ports=frozenset(published | _own_ports(name, environment)),

@@ -39,6 +39,7 @@ class Stack:
         inside = [(s.name, port) for s in self.services.values() for port in sorted(s.ports)]
         self._ports = dict(zip(inside, _free_ports(len(inside)), strict=True))
         self._running: dict[str, Process] = {}
+        self._completed: set[str] = set()
 
     def port(self, service: str, port: int) -> int:
         """The port here that stands for a service's port in its container."""
@@ -57,7 +58,7 @@ class Stack:
         """Start one service and wait until it is ready; a one-shot service, until it has ended."""
         service = self.services[name]
         for other in service.depends_on:
-            if other not in self._running:
+            if other not in self._running and other not in self._completed:
                 raise ValueError(f"{name} needs {other}: start that first")
         for mount in service.mounts:
             if mount.is_volume:
@@ -70,9 +71,25 @@ class Stack:
         if not service.healthcheck:
             if process.wait(_ONCE_SECONDS) != 0:
                 raise Failed(f"{name} failed:\n{process.told()}")
+            self._completed.add(name)
             return
         self._running[name] = process
         self._wait_until_ready(service, process)
+
+    def store(self, folder: str, port: int | None = None) -> dict[str, str]:
+        """Variables that put a lake into a folder of the S3 store.
+
+        Args:
+            port: of a proxy before the store.
+        """
+        return {
+            "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port or self.port('s3', 7070)}",
+            "AWS_ACCESS_KEY_ID": "lakehouse",
+            "AWS_SECRET_ACCESS_KEY": self.secrets["S3_LAKEHOUSE_PASSWORD"],
+            "AWS_REGION": "us-east-1",
+            "AWS_ALLOW_HTTP": "true",
+            "LAKEHOUSE_STORE": f"s3://lake/{folder}",
+        }
 
     def kill(self, name: str) -> None:
         """End a service as a power cut would."""
@@ -100,7 +117,9 @@ class Stack:
     def _copy(self, service: Service, mount: Mount) -> None:
         """A copy with the paths of this machine, which the service's user can read."""
         source, target = REPOSITORY / mount.source, self._bound(service, mount)
-        for file in [source] if source.is_file() else sorted(source.iterdir()):
+        for file in [source] if source.is_file() else sorted(source.rglob("*")):
+            if file.is_dir():
+                continue
             copy = target / file.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             text = file.read_text(encoding="utf-8")
@@ -140,6 +159,8 @@ class Stack:
             else:
                 found[variable] = self._translated(service, value)
         path = f"{self._components.postgres}:{os.environ['PATH']}"
+        if service.name == "trino":
+            path = f"{self._components.trino_java}:{path}"
         return {
             "PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8",
             "KAFKA_JARS": str(self._components.kafka_jars), **found,
