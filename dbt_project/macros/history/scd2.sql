@@ -17,22 +17,30 @@
     substr({{ order_key }}, 1, 10) = substr({{ other }}, 1, 10)
 {%- endmacro %}
 
-{# The rows that a run re-cuts. A truncate, which has no key, concerns every key. #}
+{#
+  The rows that a run re-cuts. A truncate, which has no key, concerns every key. One set of keys,
+  so that the engine joins, and skips the parts of the log which hold none of them.
+#}
 {% macro has_changed(log, key, toast=[]) -%}
-    {% if toast -%}
-    {#- What a former key brings late, its heirs have, too. #}
-    {{ key }} in (
-        select heir.{{ key }} from {{ log }} as heir
-        where heir._former_key is not null
-    )
-    or {% endif -%}
     {{ key }} in (
         select news.{{ key }} from {{ log }} as news
         where news._increment_id in {{ pending(log.identifier) }} and news.{{ key }} is not null
-    )
-    or exists (
-        select 1 from {{ log }} as news
-        where news._increment_id in {{ pending(log.identifier) }} and news.{{ key }} is null
+        union all
+        select every.{{ key }} from {{ log }} as every
+        where
+            every.{{ key }} is not null
+            and exists (
+                select 1 from {{ log }} as news
+                where
+                    news._increment_id in {{ pending(log.identifier) }}
+                    and news.{{ key }} is null
+            )
+        {%- if toast %}
+        {#- What a former key brings late, its heirs have, too. #}
+        union all
+        select heir.{{ key }} from {{ log }} as heir
+        where heir._former_key is not null
+        {%- endif %}
     )
 {%- endmacro %}
 

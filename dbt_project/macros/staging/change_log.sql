@@ -13,7 +13,7 @@
     {{- config(
         materialized='incremental',
         incremental_strategy='replace_changed',
-        meta={'identity': ['_change_id']},
+        meta={'identity': ['_change_id'], 'replaces': "_arrival in ('repeated', 'derived')"},
         pre_hook=["{{ open_increment(contract_name()) }}"],
         post_hook=["{{ count_arrivals() }}", "{{ close_increment() }}"],
     ) -}}
@@ -55,7 +55,13 @@ news as (
 
 {% if is_incremental() -%}
 known as (
-    select met.*
+    select
+        {% for column in key -%}
+        met.{{ column }},
+        {% endfor -%}
+        met._order_key,
+        met._source_ts,
+        met._change_id
     from (
         {{ met_by('news') }}
     ) as met

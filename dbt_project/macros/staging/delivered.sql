@@ -144,7 +144,9 @@
 
 {#
   Incremental strategy `replace_changed`: rows that come again replace their former selves. Like
-  delete+insert, but by the contract's key (known only at run time) and with the keyless rows.
+  delete+insert, but by the contract's key (known only at run time) and with the keyless rows. The
+  model's meta may name further columns of the identity, and which rows have former selves at all
+  (`replaces`, a condition): where none has, nothing is searched.
 #}
 {% macro get_incremental_replace_changed_sql(arg_dict) -%}
     {{- adapter.dispatch('get_incremental_replace_changed_sql', 'lakehouse')(arg_dict) -}}
@@ -155,16 +157,17 @@
     {%- set source = arg_dict.temp_relation -%}
     {%- set key = contract_key() -%}
     {%- set identity = config.get('meta').get('identity', []) -%}
+    {%- set replaces = config.get('meta').get('replaces', 'true') -%}
     {%- set columns = get_quoted_csv(arg_dict.dest_columns | map(attribute='name')) -%}
     delete from {{ target }} as state
-    using {{ source }} as news
+    using (select * from {{ source }} where {{ replaces }}) as news
     where
         {%- for column in key + identity %}
         {{ 'and ' if not loop.first }}state.{{ column }} = news.{{ column }}
         {%- endfor %};
     {%- if key %}
     delete from {{ target }} as state
-    using {{ source }} as news
+    using (select * from {{ source }} where {{ replaces }}) as news
     where
         state.{{ key[0] }} is null
         and news.{{ key[0] }} is null
