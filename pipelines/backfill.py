@@ -15,6 +15,7 @@ import duckdb
 from pipelines import chain, transform
 from pipelines.contract import Table, load_contracts
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.lake import staged
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.publish import PUBLICATION, Manifest, read_manifest
 from pipelines.settings import Settings
@@ -22,7 +23,6 @@ from pipelines.table_names import tables_called
 from pipelines.transform import BuildReport
 
 COMMAND = "lakehouse backfill"
-_STAGING = "staging"
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def mark(settings: Settings, tables: Collection[Table], days: Days, increment: s
 def _mark_table(
     connection: duckdb.DuckDBPyConnection, table: Table, days: Days, increment: str
 ) -> Marked | None:
-    models = _models_of(connection, table)
+    models = staged.models_of(connection, table)
     if not models:
         return None
     history = next((model for model, keeps_changes in models.items() if keeps_changes), None)
@@ -194,25 +194,9 @@ def _mark_table(
         )
         connection.execute(
             "insert into state.increment (model, increment_id) values ($model, $increment)",
-            {"model": model.removeprefix(f"{_STAGING}."), "increment": increment},
+            {"model": model.removeprefix(f"{staged.SCHEMA}."), "increment": increment},
         )
     return Marked(table.topic, events, _count_keys(connection, history, key, increment))
-
-
-def _models_of(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, bool]:
-    """The models that read the raw table, and whether they keep each change."""
-    rows = connection.execute(
-        """select reader.model, bool_or(reads.column_name = '_change_id')
-           from state.consumption as reader
-           inner join duckdb_columns() as reads
-               on reader.model = reads.table_name
-               and reads.schema_name = $schema
-               and reads.database_name = current_database()
-           where reader.upstream = $topic and reader.token = ''
-           group by reader.model order by reader.model""",
-        {"schema": _STAGING, "topic": table.topic},
-    ).fetchall()
-    return {f"{_STAGING}.{model}": keeps_changes for model, keeps_changes in rows}
 
 
 def _count_keys(

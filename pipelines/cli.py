@@ -23,7 +23,9 @@ from pipelines.commands import (
     maintain,
     resnapshot,
     shop,
+    source,
     sql,
+    verify,
 )
 from pipelines.commands.options import Json
 from pipelines.errors import LakehouseError, UsageError
@@ -88,9 +90,11 @@ for command in (
     maintain.maintain,
     erase.erase,
     init_env.init_env,
+    verify.verify,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")
+app.add_typer(source.app, name="source")
 app.add_typer(contract.app, name="contract")
 app.add_typer(dead_letters.app, name="dead-letters")
 

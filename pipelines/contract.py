@@ -34,7 +34,8 @@ _SIMPLE_TYPES = {
 _ID_TYPES = ("bigint", "integer", "smallint")
 _ALIASES = {"int": "integer", "text": "varchar", "string": "varchar", "bool": "boolean"}
 # The landing cuts every raw table by these.
-_TAKEN = {"year", "month"}
+TAKEN_NAMES = frozenset({"year", "month"})
+COLUMN_NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
 _DECIMAL = re.compile(r"decimal\((\d{1,2}),\s*(\d{1,2})\)")
 TYPES_HINT = (
     "use one of bigint, integer, smallint, double, boolean, varchar, date, timestamp, decimal(p,s)"
@@ -71,7 +72,7 @@ class Column(_Strict):
         subject: the kind of person whose id this is, for example client; see `lakehouse erase`.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")
+    name: str = Field(pattern=COLUMN_NAME)
     type: Annotated[str, AfterValidator(_known_type)]
     pii: PiiRule | None = None
     subject: str | None = Field(default=None, pattern=r"^[a-z][a-z_]*$")
@@ -133,7 +134,7 @@ class Table(_Strict):
         twice = sorted({name for name in folded if folded.count(name) > 1})
         if twice:
             raise ValueError(f"columns named twice: {', '.join(twice)}")
-        taken = sorted(_TAKEN & set(folded))
+        taken = sorted(TAKEN_NAMES & set(folded))
         if taken:
             raise ValueError(f"column {taken[0]!r} is taken by the partitions of the raw table")
         for part in self.key:
@@ -217,8 +218,11 @@ class Contracts:
         return {table.server for table in self.tables}
 
 
-def load_contracts(project_dir: Path) -> Contracts:
+def load_contracts(project_dir: Path, *, may_be_none: bool = False) -> Contracts:
     """Read every source of a dbt project whose meta names a `server` as a contract.
+
+    Args:
+        may_be_none: a project without any contract is no error, as before its first source.
 
     Raises:
         LakehouseError: names the file, table and key that is wrong, and what to write.
@@ -234,7 +238,7 @@ def load_contracts(project_dir: Path) -> Contracts:
         for path in sorted([*models.rglob("*.yml"), *models.rglob("*.yaml")])
         for table in _tables_of(path, project_dir)
     ]
-    if not tables:
+    if not tables and not may_be_none:
         raise LakehouseError(
             f"no contract below {models}",
             "add a source with config.meta.server to a YAML file, as docs/data-engineer.md shows",

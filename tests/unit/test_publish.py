@@ -169,7 +169,7 @@ def test_a_table_that_is_no_longer_built_leaves_the_manifest(marts: Marts) -> No
     assert set(marts.publish().tables) == {"marts.names", PUBLICATION}
 
 
-@pytest.mark.parametrize("place", ["_publish_record", "_replace"])
+@pytest.mark.parametrize("place", ["_publish_record", "replace_text"])
 def test_a_crash_before_the_manifest_leaves_readers_on_the_old_run(
     marts: Marts, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

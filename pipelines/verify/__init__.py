@@ -1,0 +1,1 @@
+"""Reconciling source and lake: whether the staged rows are the rows of the database."""
