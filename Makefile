@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stack test-crash test-mutations lint format lock bench bench-land clean
+.PHONY: help demo test test-stack stack-up stack-status stack-down test-crash test-mutations lint format lock bench bench-land clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -19,8 +19,17 @@ test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 	$(MAKE) --no-print-directory lint
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
-test-stack: $(VENV)/.dev ## Start PostgreSQL, Kafka and Connect natively, and test the line on them
+test-stack: $(VENV)/.dev ## Start the stack as processes, and test the line on it
 	$(BIN)/pytest tests/stack $(ARGS)
+
+stack-up: $(VENV)/.dev ## Start the whole stack as processes of this machine, to try things on
+	$(BIN)/python -m tests.stack.native up
+
+stack-status: $(VENV)/.dev ## Which services of it run, and how to reach them
+	$(BIN)/python -m tests.stack.native status
+
+stack-down: $(VENV)/.dev ## End it, and delete what it kept
+	$(BIN)/python -m tests.stack.native down
 
 test-crash: $(VENV)/.dev ## Kill the landing 200 times instead of the 40 of `make test` (some minutes)
 	LAKEHOUSE_CRASH_KILLS=200 $(BIN)/pytest -s tests/crash $(ARGS)

@@ -12,6 +12,7 @@ import pytest
 
 from tests.stack.native.components import Components, install
 from tests.stack.native.stack import Stack
+from tests.stack.parity import TrinoServer
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +34,10 @@ def stack(components: Components) -> Iterator[Stack]:
         running.down()
         if "LAKEHOUSE_STACK_KEEP" not in os.environ:
             shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def trino_server(stack: Stack) -> TrinoServer:
+    """Trino, its metastore and the store, with an empty catalog."""
+    stack.up(["platform-db", "metastore", "trino"])
+    return TrinoServer("127.0.0.1", stack.port("trino", 8080), "lakehouse", stack.store("parity"))

@@ -1,8 +1,9 @@
 {#
-  How a model knows its news, and tells its readers. All of it runs in the model's transaction:
-  a crash undoes the rows and the record of what was consumed together.
+  How a model knows its news, and tells its readers. On DuckDB all of it runs in the model's
+  transaction: a crash undoes the rows and the record of what was consumed together. On Trino
+  each statement stands alone, and their order lets a repeated run end in the same rows.
 
-      pre_hook:  open_increment(['base_sale', …])   what is new becomes 'pending'
+      pre_hook:  open_increment(['base_sale', …])   what is new becomes 'pending', and is announced
                  replace_scope("order_id in …")     (where a scope is re-made) its rows go
       the model: … where _increment_id in {{ pending('base_sale') }}
       post_hook: log_touched_dates(…)               (facts) which days it changed
@@ -12,69 +13,71 @@
   The token of news is the increment_id that the upstream model wrote, or the raw batch id.
 #}
 
-{# Fixes what is news to this model. First of its pre_hooks. #}
+{#
+  Fixes what is news to this model, and announces its own increment. First of its pre_hooks.
+  The increment is announced before a row of it is written: where an engine has no transaction, a
+  crash leaves an increment without rows, never rows that no reader is told of.
+#}
 {% macro open_increment(upstreams) -%}
-    {%- set upstreams = [upstreams] if upstreams is string else upstreams -%}
     {%- set consumption = state_table('consumption') -%}
+    {%- set increment = state_table('increment') -%}
     {%- set mine = "model = '" ~ model.name ~ "'" -%}
-    {%- set statements = [] -%}
-    {%- if is_incremental() -%}
-        {%- do statements.append(
-            'delete from ' ~ consumption ~ ' where ' ~ mine ~ " and status = 'pending'"
-        ) -%}
-    {%- else -%}
-        {%- do statements.append('delete from ' ~ consumption ~ ' where ' ~ mine) -%}
+    {%- set upstreams = [upstreams] if upstreams is string else upstreams -%}
+    {%- set statements = [
+        insert_pending(upstreams),
+        'insert into ' ~ increment ~ " (model, increment_id) select distinct model, '"
+            ~ invocation_id ~ "' from " ~ consumption ~ ' where ' ~ mine ~ " and status = 'pending'"
+            ~ ' and not exists (select 1 from ' ~ increment ~ ' as told where told.' ~ mine
+            ~ " and told.increment_id = '" ~ invocation_id ~ "')",
+    ] -%}
+    {%- if not is_incremental() -%}
+        {#- It stays known as a reader: what is offered meanwhile must not be forgotten. -#}
+        {%- do statements.insert(0, 'delete from ' ~ consumption ~ ' where ' ~ mine
+            ~ " and (token <> '' or upstream not in ('" ~ upstreams | join("', '") ~ "'))") -%}
     {%- endif -%}
-    {%- for upstream in upstreams -%}
-        {%- do statements.append(insert_pending(upstream)) -%}
-    {%- endfor -%}
     {{- run_statements(statements) -}}
 {%- endmacro %}
 
-{% macro insert_pending(upstream) -%}
+{% macro insert_pending(upstreams) -%}
     {%- set consumption = state_table('consumption') -%}
     insert into {{ consumption }} (model, upstream, token, status)
-    select '{{ model.name }}', '{{ upstream }}', news.token, news.status
+    select '{{ model.name }}', news.upstream, news.token, news.status
     from (
-        {{ unconsumed(upstream) }}
+        select upstream, token, 'pending' as status from ({{ offered(upstreams) }}) as offer
+        {%- for upstream in upstreams %}
         union all
-        select '' as token, 'reader' as status
+        select '{{ upstream }}' as upstream, '' as token, 'reader' as status
+        {%- endfor %}
     ) as news
     where not exists (
         select 1 from {{ consumption }} as seen
         where
             seen.model = '{{ model.name }}'
-            and seen.upstream = '{{ upstream }}'
+            and seen.upstream = news.upstream
             and seen.token = news.token
     )
 {%- endmacro %}
 
-{# Every token that the upstream offers, consumed or not. #}
-{% macro unconsumed(upstream) -%}
-    {%- if '.' in upstream -%}
-        select distinct batch_id as token, 'pending' as status
+{# Every token that the upstreams offer, consumed or not. #}
+{% macro offered(upstreams) -%}
+    {%- for upstream in upstreams -%}
+        {{- ' union all ' if not loop.first -}}
+        {%- if '.' in upstream -%}
+        select distinct '{{ upstream }}' as upstream, batch_id as token
         from {{ state_table('landed') }}
         where table_name = '{{ upstream }}'
-    {%- else -%}
-        select distinct increment_id as token, 'pending' as status
+        {%- else -%}
+        select distinct '{{ upstream }}' as upstream, increment_id as token
         from {{ state_table('increment') }}
         where model = '{{ upstream }}'
-    {%- endif -%}
+        {%- endif -%}
+    {%- endfor -%}
 {%- endmacro %}
 
-{# Last of the post_hooks: the news is consumed, and this model's own increment announced. #}
+{# Last of the post_hooks: the news is consumed. A crash before it has the news consumed again. #}
 {% macro close_increment() -%}
-    {%- set consumption = state_table('consumption') -%}
-    {%- set mine = "model = '" ~ model.name ~ "' and status = 'pending'" -%}
-    {%- set increment = state_table('increment') -%}
-    {{- run_statements([
-        'insert into ' ~ increment ~ " (model, increment_id) select distinct model, '"
-            ~ invocation_id ~ "' from " ~ consumption ~ ' where ' ~ mine
-            ~ ' and not exists (select 1 from ' ~ increment ~ ' as told'
-            ~ " where told.model = '" ~ model.name ~ "'"
-            ~ " and told.increment_id = '" ~ invocation_id ~ "')",
-        'update ' ~ consumption ~ " set status = 'done' where " ~ mine,
-    ]) -}}
+    update {{ state_table('consumption') }} set status = 'done'
+    where model = '{{ model.name }}' and status = 'pending'
 {%- endmacro %}
 
 {# The tokens of the upstream that this run consumes, as a subquery. #}
@@ -93,29 +96,23 @@
   without news need not touch its inputs. True at a first build and at a full refresh.
 #}
 {% macro has_news(upstreams) -%}
-    {%- set upstreams = [upstreams] if upstreams is string else upstreams -%}
     {%- if not execute or not is_incremental() -%}
         {{- return(true) -}}
     {%- endif -%}
-    {%- for upstream in upstreams -%}
-        {%- set query -%}
-            select 1 as found
-            from ({{ unconsumed(upstream) }}) as news
-            where not exists (
-                select 1 from {{ state_table('consumption') }} as seen
-                where
-                    seen.model = '{{ model.name }}'
-                    and seen.upstream = '{{ upstream }}'
-                    and seen.token = news.token
-                    and seen.status = 'done'
-            )
-            limit 1
-        {%- endset -%}
-        {%- if run_query(query).rows | length > 0 -%}
-            {{- return(true) -}}
-        {%- endif -%}
-    {%- endfor -%}
-    {{- return(false) -}}
+    {%- set query -%}
+        select 1 as found
+        from ({{ offered([upstreams] if upstreams is string else upstreams) }}) as news
+        where not exists (
+            select 1 from {{ state_table('consumption') }} as seen
+            where
+                seen.model = '{{ model.name }}'
+                and seen.upstream = news.upstream
+                and seen.token = news.token
+                and seen.status = 'done'
+        )
+        limit 1
+    {%- endset -%}
+    {{- return(run_query(query).rows | length > 0) -}}
 {%- endmacro %}
 
 {#

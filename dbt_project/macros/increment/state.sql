@@ -38,9 +38,22 @@
     {%- for name, columns in tables.items() -%}
         {%- do statements.append(
             'create table if not exists ' ~ state_table(name) ~ ' (' ~ columns ~ ')'
+            ~ state_properties(columns)
         ) -%}
     {%- endfor -%}
     {{- run_statements(statements) -}}
+{%- endmacro %}
+
+{% macro state_properties(columns) -%}
+    {{- adapter.dispatch('state_properties', 'lakehouse')(columns) -}}
+{%- endmacro %}
+
+{% macro default__state_properties(columns) -%}
+{%- endmacro %}
+
+{# Delta refuses two writers at a time of one part of a table: each model has a part of its own. #}
+{% macro trino__state_properties(columns) -%}
+    {{- " with (partitioned_by = array['model'])" if columns.startswith('model ') -}}
 {%- endmacro %}
 
 {#
@@ -79,7 +92,7 @@
   An increment that every known reader has consumed is forgotten, with its dates and its tokens:
   otherwise opening an increment would get slower with every run. A reader is known by its row
   with an empty token, which stays. A reader to come needs no past increments: its first build
-  takes everything.
+  takes everything. A model whose news is still pending ended in a crash: its increments stay.
 #}
 {% macro prune_state() -%}
     {%- set increment = state_table('increment') -%}
@@ -104,7 +117,9 @@
     {%- endset -%}
     {%- set kept = '(select model, increment_id from ' ~ increment ~ ')' -%}
     {{- run_statements([
-        'delete from ' ~ increment ~ ' where (model, increment_id) not in ' ~ awaited,
+        'delete from ' ~ increment ~ ' where (model, increment_id) not in ' ~ awaited
+            ~ ' and model not in (select model from ' ~ consumption
+            ~ " where status = 'pending')",
         'delete from ' ~ touched_date ~ ' where (model, increment_id) not in ' ~ kept,
         'delete from ' ~ consumption
             ~ " where token <> '' and upstream not like '%.%' and (upstream, token) not in " ~ kept,

@@ -44,6 +44,11 @@
 {%- endmacro %}
 
 
+{% macro trino__utc_instant(text) -%}
+    {{ return("timestamp '" ~ text ~ ".000000'") }}
+{%- endmacro %}
+
+
 {% macro spark__utc_instant(text) -%}
     {{ return("cast('" ~ text ~ "+00:00' as timestamp)") }}
 {%- endmacro %}

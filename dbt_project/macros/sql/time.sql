@@ -8,7 +8,7 @@
 {%- endmacro %}
 
 {% macro trino__epoch_us(column) -%}
-    cast(to_unixtime({{ column }}) * 1000000 as bigint)
+    cast(round(to_unixtime({{ column }}) * 1000000) as bigint)
 {%- endmacro %}
 
 {% macro spark__epoch_us(column) -%}

@@ -14,8 +14,8 @@
         materialized='incremental',
         incremental_strategy='replace_changed',
         meta={'identity': ['_change_id'], 'replaces': "_arrival in ('repeated', 'derived')"},
-        pre_hook=["{{ open_increment(contract_name()) }}"],
-        post_hook=["{{ count_arrivals() }}", "{{ close_increment() }}"],
+        pre_hook=["{{ open_increment(contract_name()) }}", "{{ gather_news() }}"],
+        post_hook=["{{ drop_news() }}", "{{ count_arrivals() }}", "{{ close_increment() }}"],
     ) -}}
     {%- set key = contract_key() -%}
     {%- set columns = contract_columns() -%}
@@ -99,10 +99,7 @@ changed as (
     left join known on news._change_id = known._change_id
     {%- if key %}
     left join reached
-        on
-            {%- for column in key %}
-            {{ 'and ' if not loop.first }}news.{{ column }} is not distinct from reached.{{ column }}
-            {%- endfor %}
+        on {{ same_key('news', 'reached', key) }}
     cross join death
     {%- endif %}
     where
@@ -159,16 +156,44 @@ select * from final
                 count(case when _arrival = 'applied' then 1 end) as applied,
                 count(case when _arrival = 'stale' then 1 end) as stale
             from {{ this }}
-            where _increment_id = '{{ invocation_id }}'
+            where {{ is_uncounted() }}
         ) as counted
         cross join (
-            select sum(row_count) as row_count from {{ state_table('landed') }}
+            -- What landed less what was counted: after a crash, nothing is counted twice.
+            select
+                sum(row_count) - coalesce((
+                    select sum(applied + duplicate + stale) from {{ arrival }}
+                    where model = '{{ model.name }}'
+                ), 0) as row_count
+            from {{ state_table('landed') }}
             where
                 table_name = '{{ contract_name() }}'
-                and batch_id in {{ pending(contract_name()) }}
+                and batch_id in (
+                    select token from {{ state_table('consumption') }}
+                    where model = '{{ model.name }}' and upstream = '{{ contract_name() }}'
+                )
         ) as consumed
-        where consumed.row_count is not null
+        where consumed.row_count > 0
     {%- endset -%}
     {%- do statements.append(insert) -%}
     {{- run_statements(statements) -}}
+{%- endmacro %}
+
+{# The rows of this run, and those of runs that ended between writing and counting them. #}
+{% macro is_uncounted() -%}
+    {{- adapter.dispatch('is_uncounted', 'lakehouse')() -}}
+{%- endmacro %}
+
+{% macro default__is_uncounted() -%}
+    _increment_id = '{{ invocation_id }}'
+{%- endmacro %}
+
+{% macro trino__is_uncounted() -%}
+    _increment_id in (
+        select told.increment_id
+        from {{ state_table('increment') }} as told
+        left join {{ state_table('arrival') }} as counted
+            on told.model = counted.model and told.increment_id = counted.increment_id
+        where told.model = '{{ model.name }}' and counted.model is null
+    )
 {%- endmacro %}

@@ -48,6 +48,18 @@
     {{- return(quoted) -}}
 {%- endmacro %}
 
+{# Those of them that are times, quoted. #}
+{% macro contract_times() -%}
+    {%- set quoted = [] -%}
+    {%- set table = contract_table() -%}
+    {%- for column in (table.columns.values() if table else []) -%}
+        {%- if column.data_type == 'timestamp' and not column.config.meta.get('pii') -%}
+            {%- do quoted.append(adapter.quote(column.name)) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{- return(quoted) -}}
+{%- endmacro %}
+
 {#
   Names of the columns that may arrive as "unavailable": updates leave them out (TOAST), or the
   source no longer has them (dropped).

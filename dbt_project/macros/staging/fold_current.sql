@@ -16,8 +16,8 @@
     {{- config(
         materialized='incremental',
         incremental_strategy='replace_changed',
-        pre_hook=["{{ open_increment(contract_name()) }}"],
-        post_hook=["{{ close_increment() }}"],
+        pre_hook=["{{ open_increment(contract_name()) }}", "{{ gather_news() }}"],
+        post_hook=["{{ drop_news() }}", "{{ close_increment() }}"],
     ) -}}
     {%- set key = contract_key() -%}
     {%- set columns = contract_columns() -%}
@@ -130,10 +130,7 @@ winner as (
         {% endfor -%}
     from news
     left join met
-        on
-            {%- for column in key %}
-            {{ 'and ' if not loop.first }}news.{{ column }} is not distinct from met.{{ column }}
-            {%- endfor %}
+        on {{ same_key('news', 'met', key) }}
     {%- for column in toasted %}
     left join brought_{{ loop.index }}
         on
@@ -158,11 +155,7 @@ winner as (
         {% endfor -%}
     from news
     left join met
-        on
-            news.{{ key[0] }} is not distinct from met.{{ key[0] }}
-            {%- for column in key[1:] %}
-            and news.{{ column }} is not distinct from met.{{ column }}
-            {%- endfor %}
+        on {{ same_key('news', 'met', key) }}
     where met._order_key is null or news._order_key > met._order_key
 ),
 
@@ -173,20 +166,22 @@ winner as (
 
 {% endif -%}
 
-{% if is_incremental() -%}
 truncation as (
-    select _order_key from winner where _op in ('t', 'p')
+    select _order_key from news where _op in ('t', 'p')
+    {%- if is_incremental() %}
     union all
-    select _order_key from met where _op in ('t', 'p')
+    select _order_key from {{ this }} where {{ key[0] }} is null and _op in ('t', 'p')
+    {%- endif %}
 ),
 
+{% if is_incremental() -%}
 truncated as (
     select
         {% for column in own -%}
         state.{{ column }}{{ ',' if not loop.last }}
         {% endfor -%}
     from {{ this }} as state
-    inner join (select _order_key from winner where _op in ('t', 'p')) as truncate_event
+    inner join (select _order_key from news where _op in ('t', 'p')) as truncate_event
         on state._order_key < truncate_event._order_key
     left join winner
         on
@@ -194,10 +189,6 @@ truncated as (
             {{ 'and ' if not loop.first }}state.{{ column }} = winner.{{ column }}
             {%- endfor %}
     where not state._is_deleted and winner._order_key is null
-),
-{%- else -%}
-truncation as (
-    select _order_key from winner where _op in ('t', 'p')
 ),
 {%- endif %}
 

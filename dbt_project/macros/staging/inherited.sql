@@ -19,7 +19,7 @@ link as (
     where _former_key is not null
 ),
 
-life as (
+life ({{ key | join(', ') }}, linked_at, key_at, begins_at, _former_key, ends_at) as (
     select
         {{ key | join(', ') }},
         linked_at,

@@ -21,7 +21,7 @@ from tests.stack.native.processes import Failed, Process
 
 LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.2
-_READY_SECONDS, _ONCE_SECONDS = 90.0, 120.0
+_READY_SECONDS, _ONCE_SECONDS = 180.0, 120.0
 
 
 class Stack:
@@ -102,6 +102,16 @@ class Stack:
         """Stop everything, last started first."""
         for name in reversed(list(self._running)):
             self.stop(name)
+
+    def told(self) -> dict[str, dict[str, object]]:
+        """Of each running service: process, and the port here of each of its ports."""
+        return {
+            name: {
+                "pid": process.pid,
+                "ports": {inside: self.port(name, inside) for inside in self.services[name].ports},
+            }
+            for name, process in self._running.items()
+        }
 
     def log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
