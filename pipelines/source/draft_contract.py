@@ -31,7 +31,8 @@ sources:
         namespace: {namespace}
         connector: {connector}
         owner: data-platform  # to confirm
-        external_location: "delta_scan('{{{{ env_var('LAKEHOUSE_HOME', '../lake') }}}}/raw/\
+        external_location: "delta_scan('{{{{ env_var('LAKEHOUSE_STORE', '') \
+or env_var('LAKEHOUSE_HOME', '../lake') }}}}/raw/\
 {server}.{namespace}.{{name}}')"
     tables:
 """
