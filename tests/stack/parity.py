@@ -110,6 +110,8 @@ def _started(
         [str(Path(sys.executable).parent / "dbt"), *arguments, "--target", target,
          "--target-path", str(home / "dbt" / target), "--log-path", str(home / "dbt" / target)],
         cwd=PROJECT, stdout=subprocess.PIPE, text=True,
+        # A shell starts what runs in the background deaf to interruptions.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env=os.environ | {"LAKEHOUSE_HOME": str(home), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
         | env,
     )  # fmt: skip
