@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,8 @@ from tests.stack.parity import TrinoServer
 
 @pytest.fixture(scope="session")
 def components() -> Components:
+    # A test run that is ended must not leave its servers behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     return install()
 
 
