@@ -14,7 +14,6 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import duckdb
-from upath import UPath
 
 from pipelines.errors import LakehouseError
 from pipelines.lake.extensions import extension_path
@@ -41,6 +40,9 @@ def folder(url: str) -> Path:
             f"nothing tells the keys of {url}: {' and '.join(missing)} not set",
             "set them in the environment or in .env",
         )
+    # Here, and not above: it takes a while, which those without a store need not wait.
+    from upath import UPath
+
     found = UPath(
         url,
         endpoint_url=_endpoint(),
@@ -63,7 +65,6 @@ def check(url: str) -> None:
     Raises:
         LakehouseError: the store is not reached, or refuses these keys or this bucket.
     """
-    # Loaded only where there is a store: it takes a while.
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket = urlsplit(url).netloc
