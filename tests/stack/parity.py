@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -85,36 +83,14 @@ class Difference:
 
 def dbt(target: str, home: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
     """Run dbt in a process of its own; fails the test when dbt fails."""
-    running = _started(target, home, arguments, env or {})
-    told, _ = running.communicate(timeout=1200)
-    assert running.returncode == 0, told[-6000:]
-
-
-def interrupted(
-    model: str, target: str, home: Path, *arguments: str, env: dict[str, str] | None = None
-) -> None:
-    """Run dbt, and cut it off soon after it has begun with a model."""
-    running = _started(target, home, arguments, env or {})
-    assert running.stdout is not None
-    assert any(f"{model} " in line and "START" in line for line in running.stdout)
-    time.sleep(2)
-    running.send_signal(signal.SIGINT)
-    running.communicate(timeout=120)
-    assert running.returncode != 0
-
-
-def _started(
-    target: str, home: Path, arguments: Sequence[str], env: dict[str, str]
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    done = subprocess.run(
         [str(Path(sys.executable).parent / "dbt"), *arguments, "--target", target,
          "--target-path", str(home / "dbt" / target), "--log-path", str(home / "dbt" / target)],
-        cwd=PROJECT, stdout=subprocess.PIPE, text=True,
-        # A shell starts what runs in the background deaf to interruptions.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        cwd=PROJECT, capture_output=True, text=True, check=False, timeout=1200,
         env=os.environ | {"LAKEHOUSE_HOME": str(home), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
-        | env,
+        | (env or {}),
     )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:]
 
 
 def models(manifest: Path) -> list[str]:
