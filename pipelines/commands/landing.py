@@ -129,6 +129,8 @@ def _kafka_source(
     config: Path | None,
     accept_gap: bool,
 ) -> KafkaSource | None:
+    if bootstrap is None and folder is None:
+        bootstrap = settings.kafka
     if bootstrap is None:
         for name, given in (("--topics", topics is not None), ("--accept-gap", accept_gap)):
             if given:

@@ -13,7 +13,10 @@ Source = Annotated[
     Path | None, typer.Option("--from", help="Folder of capture files: <topic>/*.jsonl[.gz|.zst].")
 ]
 Kafka = Annotated[
-    str | None, typer.Option("--kafka", metavar="BOOTSTRAP", help="Land from Kafka: host:port,…")
+    str | None,
+    typer.Option(
+        "--kafka", metavar="BOOTSTRAP", help="Land from Kafka: host:port,… (LAKEHOUSE_KAFKA)"
+    ),
 ]
 Topics = Annotated[
     str | None,

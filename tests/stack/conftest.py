@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.stack.native.components import Components, install
+from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.stack import Stack
 from tests.stack.parity import TrinoServer
 
@@ -44,4 +45,5 @@ def stack(components: Components) -> Iterator[Stack]:
 def trino_server(stack: Stack) -> TrinoServer:
     """Trino, its metastore and the store, with an empty catalog."""
     stack.up(["platform-db", "metastore", "trino"])
-    return TrinoServer("127.0.0.1", stack.port("trino", 8080), "lakehouse", stack.store("parity"))
+    lake = stack.s3().lake("parity")
+    return TrinoServer(LOOPBACK, stack.port("trino", 8080), "lakehouse", lake)

@@ -16,7 +16,8 @@ import pytest
 
 from pipelines.contract import Table, load_contracts
 from tests.embedded.conftest import REPOSITORY
-from tests.stack.native.stack import Stack, eventually
+from tests.stack.native.processes import eventually
+from tests.stack.native.stack import Stack
 
 CLIENTS = 5
 TABLES = load_contracts(REPOSITORY / "dbt_project").tables
@@ -28,8 +29,13 @@ class Platform:
     def __init__(self, stack: Stack, folder: Path) -> None:
         self.stack = stack
         self.home = folder / "lake"
-        self.variables = os.environ | stack.store("cdc")
         self.kafka = f"127.0.0.1:{stack.port('kafka', 9092)}"
+        self.connect = f"http://127.0.0.1:{stack.port('connect', 8083)}"
+        self.variables = os.environ | stack.s3().lake("cdc") | {
+            "LAKEHOUSE_SOURCE_URL": self.url("cdc"),
+            "LAKEHOUSE_KAFKA": self.kafka,
+            "LAKEHOUSE_CONNECT_URL": self.connect,
+        }  # fmt: skip
 
     def url(self, user: str = "shop") -> str:
         password = self.stack.secrets[
@@ -91,7 +97,23 @@ class Platform:
     def follow(self) -> None:
         """Land what Kafka has, and build."""
         self.wait_for_connector()
-        self.lakehouse("run", "--kafka", self.kafka)
+        self.lakehouse("run")
+
+    def wrong(self) -> dict[str, str]:
+        """What `lakehouse doctor` finds wrong: check → detail and remedy."""
+        done = subprocess.run(
+            self.command("doctor", "--json"), cwd=REPOSITORY, capture_output=True, text=True,
+            check=False, timeout=120, env=self.variables,
+        )  # fmt: skip
+        findings = json.loads(done.stdout)
+        assert done.returncode == (not all(f["ok"] for f in findings))
+        return {f["check"]: f"{f['detail']} {f['remedy']}" for f in findings if not f["ok"]}
+
+    def commits(self) -> int:
+        """How often something has landed."""
+        client = self.stack.s3().client()
+        listed = client.list_objects_v2(Bucket="lake", Prefix="cdc/raw/_ledger/_delta_log/")
+        return int(listed["KeyCount"])
 
     def assert_equal_to_source(self) -> None:
         """Each staged table holds what PostgreSQL holds, row for row."""
@@ -170,6 +192,23 @@ def test_a_server_is_killed_while_the_shop_trades(
     platform.assert_equal_to_source()
 
 
+def test_the_lander_is_killed_while_the_shop_trades(platform: Platform) -> None:
+    until = "2017-04-01"
+    shop = platform.trading(until, rate=200)
+    for _ in range(3):
+        before = platform.commits()
+        lander = subprocess.Popen(
+            platform.command("land", "--follow", "--batch-seconds", "1"),
+            cwd=REPOSITORY, env=platform.variables, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert eventually(lambda: platform.commits() > before + 1, 60)  # noqa: B023
+        lander.kill()
+        lander.wait()
+    assert shop.wait(300) == 0
+    platform.follow()
+    platform.assert_equal_to_source()
+
+
 def test_nothing_was_lost_doubled_or_refused(platform: Platform) -> None:
     status = json.loads(platform.lakehouse("status", "--json"))
     assert status["dead_letters"] == []
@@ -179,3 +218,15 @@ def test_nothing_was_lost_doubled_or_refused(platform: Platform) -> None:
         assert sum(staged.values()) == told[table.topic]["landed"] + told[table.topic]["truncate"]
         # Exactly-once source: nobody sends an event again.
         assert staged["duplicate"] == 0, table.topic
+
+
+def test_doctor_finds_a_healthy_stack_and_what_ails_it(platform: Platform) -> None:
+    assert platform.wrong() == {}
+    platform.stack.kill("connect")
+    assert "nobody reads it" in platform.wrong()["source database: slot lakehouse_shop"]
+    assert "does not answer" in platform.wrong()["connect"]
+    platform.stack.start("connect")
+    assert eventually(lambda: platform.wrong() == {}, 60)
+    platform.variables["LAKEHOUSE_SOURCE_URL"] += "x"
+    assert "refuses" in platform.wrong()["source database"]
+    platform.variables["LAKEHOUSE_SOURCE_URL"] = platform.url("cdc")

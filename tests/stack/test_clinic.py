@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -538,7 +539,7 @@ def test_dbt_parses_the_draft_beside_the_shop(place: Place, tmp_path: Path) -> N
         )  # fmt: skip
     assert done.success, done.exception
     linted = subprocess.run(
-        ["dbt-bouncer", "--config-file", "dbt-bouncer.yml"],
+        [str(Path(sys.executable).parent / "dbt-bouncer"), "--config-file", "dbt-bouncer.yml"],
         cwd=project, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert linted.returncode == 0, linted.stdout

@@ -15,7 +15,8 @@ import pytest
 
 from tests.embedded.conftest import REPOSITORY
 from tests.stack import clinic
-from tests.stack.native.stack import Stack, eventually
+from tests.stack.native.processes import eventually
+from tests.stack.native.stack import Stack
 
 
 class Clinic:

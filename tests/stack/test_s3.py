@@ -6,13 +6,11 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import botocore.config
-import botocore.session
 import duckdb
 import pytest
 from botocore.exceptions import ClientError
@@ -22,8 +20,11 @@ from pipelines.lake.duck import connect
 from pipelines.lake.publish import read_manifest
 from pipelines.settings import Settings, load_settings
 from tests.embedded.conftest import REPOSITORY
+from tests.stack.native.components import install_minio
 from tests.stack.native.faults import REFUSED, RESET, STALLED, FaultyProxy
-from tests.stack.native.stack import LOOPBACK, Stack
+from tests.stack.native.loopback import LOOPBACK
+from tests.stack.native.s3 import S3Server, minio
+from tests.stack.native.stack import Stack
 
 KEY = {"LAKEHOUSE_PII_KEY": "one key for all lakes that are compared"}
 
@@ -41,6 +42,16 @@ def lakehouse(
 def done(outcome: subprocess.CompletedProcess[str]) -> str:
     assert outcome.returncode == 0, outcome.stderr[-4000:]
     return outcome.stdout
+
+
+@pytest.fixture(scope="module", params=["versitygw", "minio"])
+def server(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: Any) -> Iterator[Any]:
+    """The store of the compose file, and one that shares nothing with it but the protocol."""
+    if request.param == "versitygw":
+        yield stack.s3()
+        return
+    with minio(install_minio(), tmp_path_factory.mktemp("minio")) as second:
+        yield second
 
 
 @pytest.fixture(scope="module")
@@ -96,9 +107,9 @@ def raw_rows(settings: Settings, connection: duckdb.DuckDBPyConnection) -> dict[
 
 
 def test_the_whole_line_gives_the_same_marts(
-    stack: Stack, captures: Path, local: Path, tmp_path: Path, at: Any
+    server: S3Server, captures: Path, local: Path, tmp_path: Path, at: Any
 ) -> None:
-    home, variables = tmp_path / "lake", stack.store("line")
+    home, variables = tmp_path / "lake", server.lake("line")
     done(lakehouse(home, variables, "run", "--from", str(captures)))
     on_disk = marts(at(local, {}))
     on_store = marts(at(home, variables))
@@ -112,9 +123,9 @@ def test_the_whole_line_gives_the_same_marts(
 
 
 def test_two_landers_at_once_land_each_message_once(
-    stack: Stack, captures: Path, local: Path, tmp_path: Path, at: Any
+    server: S3Server, captures: Path, local: Path, tmp_path: Path, at: Any
 ) -> None:
-    variables = stack.store("two")
+    variables = server.lake("two")
     homes = [tmp_path / name for name in ("one", "other")]
     with ThreadPoolExecutor() as both:
         outcomes = list(
@@ -139,15 +150,15 @@ def same_as_local(at: Any, home: Path, variables: Mapping[str, str], local: Path
 
 
 def test_a_store_that_refuses_stalls_and_hangs_up_costs_no_message(
-    stack: Stack, captures: Path, local: Path, tmp_path: Path, at: Any
+    server: S3Server, captures: Path, local: Path, tmp_path: Path, at: Any
 ) -> None:
-    with FaultyProxy(stack.port("s3", 7070), {REFUSED: 0.1, STALLED: 0.01, RESET: 0.05}) as proxy:
-        variables = stack.store("faulty", proxy.port)
+    with FaultyProxy(server.port, {REFUSED: 0.1, STALLED: 0.01, RESET: 0.05}) as proxy:
+        variables = server.lake("faulty", proxy.port)
         done(lakehouse(tmp_path / "lake", variables, "land", "--from", str(captures)))
         assert proxy.told[REFUSED] > 20, proxy.told
         assert proxy.told[STALLED] > 0, proxy.told
         assert proxy.told[RESET] > 0, proxy.told
-    same_as_local(at, tmp_path / "lake", stack.store("faulty"), local)
+    same_as_local(at, tmp_path / "lake", server.lake("faulty"), local)
 
 
 @pytest.mark.parametrize(
@@ -160,9 +171,9 @@ def test_a_store_that_refuses_stalls_and_hangs_up_costs_no_message(
     ],
 )
 def test_a_store_that_cannot_be_used_is_told(
-    stack: Stack, captures: Path, tmp_path: Path, wrong: dict[str, str], cause: str
+    server: S3Server, captures: Path, tmp_path: Path, wrong: dict[str, str], cause: str
 ) -> None:
-    variables = stack.store("wrong") | wrong
+    variables = server.lake("wrong") | wrong
     outcome = lakehouse(tmp_path / "lake", variables, "land", "--from", str(captures))
     assert outcome.returncode == 1
     assert cause in outcome.stderr
@@ -173,26 +184,9 @@ def test_a_store_that_cannot_be_used_is_told(
     assert cause in " ".join(found.stdout.split())
 
 
-@pytest.fixture
-def client_of(stack: Stack) -> Callable[[str], Any]:
-    passwords = {"lakehouse": "S3_LAKEHOUSE_PASSWORD", "engine": "S3_ENGINE_PASSWORD"}
-
-    def client(user: str) -> Any:
-        return botocore.session.get_session().create_client(
-            "s3",
-            region_name="us-east-1",
-            endpoint_url=f"http://{LOOPBACK}:{stack.port('s3', 7070)}",
-            aws_access_key_id=user,
-            aws_secret_access_key=stack.secrets[passwords[user]],
-            config=botocore.config.Config(s3={"addressing_style": "path"}),
-        )
-
-    return client
-
-
-def test_an_object_is_made_by_one_of_many_who_want_to(client_of: Any) -> None:
+def test_an_object_is_made_by_one_of_many_who_want_to(server: S3Server) -> None:
     """What Delta's commits stand on: a conditional PUT."""
-    client = client_of("lakehouse")
+    client = server.client()
 
     def status(number: int) -> int:
         try:
@@ -212,9 +206,9 @@ def test_an_object_is_made_by_one_of_many_who_want_to(client_of: Any) -> None:
 @pytest.mark.parametrize(("writer", "own", "others"), [("lakehouse", "lake", "warehouse"),
                                                       ("engine", "warehouse", "lake")])  # fmt: skip
 def test_each_writes_its_own_bucket_and_reads_the_other(
-    client_of: Any, writer: str, own: str, others: str
+    stack: Stack, writer: str, own: str, others: str
 ) -> None:
-    client = client_of(writer)
+    client = stack.s3(writer).client()
     client.put_object(Bucket=own, Key=f"of/{writer}", Body=b"mine")
     with pytest.raises(ClientError, match=r"AccessDenied|Forbidden|403"):
         client.put_object(Bucket=others, Key=f"of/{writer}", Body=b"not mine")

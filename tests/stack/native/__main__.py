@@ -18,7 +18,9 @@ from pathlib import Path
 import typer
 
 from tests.stack.native.components import REPOSITORY, install
-from tests.stack.native.stack import LOOPBACK, Stack, eventually
+from tests.stack.native.loopback import LOOPBACK
+from tests.stack.native.processes import eventually
+from tests.stack.native.stack import Stack
 
 FOLDER = Path(tempfile.gettempdir()) / f"lakehouse-stack-{os.getuid()}"
 STATE, VARIABLES, LOG = FOLDER / "state.json", FOLDER / "stack.env", FOLDER / "stack.log"
@@ -103,7 +105,7 @@ def _holder() -> int | None:
 
 def _tell(stack: Stack) -> None:
     shop = f"{LOOPBACK}:{stack.port('postgres', 5432)}/shop"
-    variables = stack.secrets | stack.store("dev") | {
+    variables = stack.secrets | stack.s3().lake("dev") | {
         "SHOP_DATABASE": f"postgresql://shop:{stack.secrets['SHOP_DB_PASSWORD']}@{shop}",
         "KAFKA": f"{LOOPBACK}:{stack.port('kafka', 9092)}",
         "LAKEHOUSE_TRINO_PORT": str(stack.port("trino", 8080)),

@@ -11,7 +11,8 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-LOOPBACK = "127.0.0.1"
+from tests.stack.native.loopback import LOOPBACK
+
 REFUSED, STALLED, RESET, PASSED = "refused", "stalled", "reset after upload", "passed"
 _STALL_SECONDS = 1.0
 _CLOSED_AT_ONCE = struct.pack("ii", 1, 0)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 _TAIL = 2_000
+_POLL_SECONDS = 0.2
 
 
 class Failed(Exception):
@@ -86,3 +88,13 @@ class Process:
         # The whole group may have ended.
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, number)
+
+
+def eventually(condition: Callable[[], bool], seconds: float) -> bool:
+    """Whether the condition comes true in time; it is asked again and again."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True

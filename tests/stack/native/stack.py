@@ -7,20 +7,18 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines.commands.init_env import wanted_secrets
 from tests.stack.native import compose
 from tests.stack.native.components import REPOSITORY, Components
 from tests.stack.native.compose import Mount, Service, host_of
-from tests.stack.native.processes import Failed, Process
+from tests.stack.native.loopback import LOOPBACK, free_ports
+from tests.stack.native.processes import Failed, Process, eventually
+from tests.stack.native.s3 import S3Server
 
-LOOPBACK = "127.0.0.1"
-_POLL_SECONDS = 0.2
 _READY_SECONDS, _ONCE_SECONDS = 180.0, 120.0
 
 
@@ -37,7 +35,7 @@ class Stack:
         self.services = compose.load(self.secrets)
         self._components = components
         inside = [(s.name, port) for s in self.services.values() for port in sorted(s.ports)]
-        self._ports = dict(zip(inside, _free_ports(len(inside)), strict=True))
+        self._ports = dict(zip(inside, free_ports(len(inside)), strict=True))
         self._running: dict[str, Process] = {}
         self._completed: set[str] = set()
 
@@ -76,20 +74,9 @@ class Stack:
         self._running[name] = process
         self._wait_until_ready(service, process)
 
-    def store(self, folder: str, port: int | None = None) -> dict[str, str]:
-        """Variables that put a lake into a folder of the S3 store.
-
-        Args:
-            port: of a proxy before the store.
-        """
-        return {
-            "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port or self.port('s3', 7070)}",
-            "AWS_ACCESS_KEY_ID": "lakehouse",
-            "AWS_SECRET_ACCESS_KEY": self.secrets["S3_LAKEHOUSE_PASSWORD"],
-            "AWS_REGION": "us-east-1",
-            "AWS_ALLOW_HTTP": "true",
-            "LAKEHOUSE_STORE": f"s3://lake/{folder}",
-        }
+    def s3(self, user: str = "lakehouse") -> S3Server:
+        """The store, as one of its users sees it."""
+        return S3Server(self.port("s3", 7070), user, self.secrets[f"S3_{user.upper()}_PASSWORD"])
 
     def kill(self, name: str) -> None:
         """End a service as a power cut would."""
@@ -242,29 +229,6 @@ class Stack:
             raise Failed(f"{service.name}: {command[0]} failed:\n{process.told()}")
 
 
-def eventually(condition: Callable[[], bool], seconds: float) -> bool:
-    """Whether the condition comes true in time; it is asked again and again."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
 def _postgres_user() -> str | None:
     """PostgreSQL refuses to run as root."""
     return "postgres" if os.geteuid() == 0 else None
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago; all of them are held until the last is known."""
-    held = []
-    try:
-        for _ in range(count):
-            held.append(socket.socket())
-            held[-1].bind((LOOPBACK, 0))
-        return [found.getsockname()[1] for found in held]
-    finally:
-        for found in held:
-            found.close()
