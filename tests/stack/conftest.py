@@ -17,6 +17,8 @@ from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.stack import Stack
 from tests.stack.parity import TrinoServer
 
+TRINO_USERS = ("admin", "dbt", "analyst")
+
 
 @pytest.fixture(scope="session")
 def components() -> Components:
@@ -44,6 +46,12 @@ def stack(components: Components) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def trino_server(stack: Stack) -> TrinoServer:
     """Trino, its metastore and the store, with an empty catalog."""
-    stack.up(["platform-db", "metastore", "trino"])
-    lake = stack.s3().lake("parity")
-    return TrinoServer(LOOPBACK, stack.port("trino", 8080), "lakehouse", lake)
+    stack.up(["platform-db", "metastore", "trino-init", "trino"])
+    return TrinoServer(
+        LOOPBACK,
+        stack.port("trino", 8443),
+        stack.volume("trino-access") / "ca.pem",
+        {user: stack.secrets[f"TRINO_{user.upper()}_PASSWORD"] for user in TRINO_USERS},
+        "lakehouse",
+        stack.s3().lake("parity"),
+    )

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from graphlib import TopologicalSorter
@@ -32,11 +32,16 @@ class TrinoServer:
     """A Trino server with a Delta catalog.
 
     Attributes:
+        port: that of TLS.
+        authority: the file of the certificate that its own is signed by.
+        passwords: user → password.
         store: variables that put a lake into the store that the catalog reads.
     """
 
     host: str
     port: int
+    authority: Path
+    passwords: Mapping[str, str]
     catalog: str
     store: dict[str, str]
 
@@ -46,17 +51,29 @@ class TrinoServer:
         return {
             "LAKEHOUSE_TRINO_HOST": self.host,
             "LAKEHOUSE_TRINO_PORT": str(self.port),
+            "LAKEHOUSE_TRINO_SCHEME": "https",
+            "LAKEHOUSE_TRINO_CERT": str(self.authority),
+            "LAKEHOUSE_TRINO_PASSWORD": self.passwords["dbt"],
             "LAKEHOUSE_TRINO_CATALOG": self.catalog,
             "LAKEHOUSE_TRINO_USER": "dbt",
             "LAKEHOUSE_TRINO_RAW": f"{self.store['LAKEHOUSE_STORE']}/raw",
         }
 
-    def query(self, sql: str) -> tuple[list[str], list[Row]]:
-        """Names of the columns, and rows."""
-        connection = trino.dbapi.connect(
-            host=self.host, port=self.port, catalog=self.catalog, user="admin", timezone="UTC"
+    def connection(self, user: str, password: str) -> Any:
+        return trino.dbapi.connect(  # type: ignore[no-untyped-call]
+            host=self.host,
+            port=self.port,
+            http_scheme="https",
+            verify=str(self.authority),
+            catalog=self.catalog,
+            user=user,
+            auth=trino.auth.BasicAuthentication(user, password),
+            timezone="UTC",
         )
-        cursor = connection.cursor().execute(sql)
+
+    def query(self, sql: str, user: str = "admin") -> tuple[list[str], list[Row]]:
+        """Names of the columns, and rows."""
+        cursor = self.connection(user, self.passwords[user]).cursor().execute(sql)
         rows = [tuple(row) for row in cursor.fetchall()]
         return [column[0] for column in cursor.description], rows
 

@@ -26,7 +26,7 @@ FOLDER = Path(tempfile.gettempdir()) / f"lakehouse-stack-{os.getuid()}"
 STATE, VARIABLES, LOG = FOLDER / "state.json", FOLDER / "stack.env", FOLDER / "stack.log"
 # In the order in which they are started.
 SERVICES = ("postgres", "kafka", "connect", "connect-init", "s3", "s3-init", "platform-db",
-            "metastore", "trino")  # fmt: skip
+            "metastore", "trino-init", "trino")  # fmt: skip
 _STOP_SECONDS, _START_SECONDS = 60, 900
 
 app = typer.Typer(help="The stack as processes of this machine.", no_args_is_help=True)
@@ -107,9 +107,15 @@ def _tell(stack: Stack) -> None:
     shop = f"{LOOPBACK}:{stack.port('postgres', 5432)}/shop"
     variables = stack.secrets | stack.s3().lake("dev") | {
         "SHOP_DATABASE": f"postgresql://shop:{stack.secrets['SHOP_DB_PASSWORD']}@{shop}",
-        "KAFKA": f"{LOOPBACK}:{stack.port('kafka', 9092)}",
-        "LAKEHOUSE_TRINO_PORT": str(stack.port("trino", 8080)),
+        "LAKEHOUSE_SOURCE_URL": f"postgresql://cdc:{stack.secrets['CDC_DB_PASSWORD']}@{shop}",
+        "LAKEHOUSE_KAFKA": f"{LOOPBACK}:{stack.port('kafka', 9092)}",
+        "LAKEHOUSE_CONNECT_URL": f"http://{LOOPBACK}:{stack.port('connect', 8083)}",
+        "LAKEHOUSE_TRINO_HOST": LOOPBACK,
+        "LAKEHOUSE_TRINO_PORT": str(stack.port("trino", 8443)),
+        "LAKEHOUSE_TRINO_SCHEME": "https",
+        "LAKEHOUSE_TRINO_CERT": str(stack.volume("trino-access") / "ca.pem"),
         "LAKEHOUSE_TRINO_USER": "dbt",
+        "LAKEHOUSE_TRINO_PASSWORD": stack.secrets["TRINO_DBT_PASSWORD"],
         "LAKEHOUSE_TRINO_RAW": "s3://lake/dev/raw",
     }  # fmt: skip
     VARIABLES.touch(0o600)

@@ -22,13 +22,14 @@ VERSITYGW = "v1.8.0"
 TRINO = "476"
 # The second S3 server that the landing is tried on; it has no other kind of version.
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
-_TRINO_PLUGINS = ("delta-lake",)
+_TRINO_PLUGINS = ("delta-lake", "password-authenticators")
 _TRINO_JAVA = 24
 _PACKAGES = {
     "initdb": "postgresql",
     "java": "openjdk-17-jre-headless",
     "mvn": "maven",
     "curl": "curl",
+    "openssl": "openssl",
     "wget": "wget",
 }
 
@@ -86,7 +87,7 @@ def install() -> Components:
         plugins=CACHE / f"debezium-{DEBEZIUM}",
         versitygw=CACHE / f"versitygw-{VERSITYGW}" / "versitygw",
         metastore=CACHE / f"metastore-{METASTORE}",
-        trino=CACHE / f"trino-{TRINO}",
+        trino=CACHE / "-".join(["trino", TRINO, *_TRINO_PLUGINS]),
         trino_java=_java_of_trino(),
     )
     _kept(found.kafka_jars, _fetch_kafka)

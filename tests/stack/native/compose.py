@@ -46,6 +46,11 @@ class Service:
     healthcheck: tuple[str, ...]
     depends_on: Mapping[str, str]
 
+    @property
+    def is_postgres(self) -> bool:
+        """Whether it is a server of PostgreSQL; others use the programs in its image."""
+        return self.image.startswith("postgres:") and bool(self.healthcheck)
+
 
 def load(variables: Mapping[str, str], path: Path = COMPOSE_FILE) -> dict[str, Service]:
     """Read the compose file; a variable that is not given is a KeyError."""

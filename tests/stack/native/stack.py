@@ -60,10 +60,10 @@ class Stack:
                 raise ValueError(f"{name} needs {other}: start that first")
         for mount in service.mounts:
             if mount.is_volume:
-                self._volume(mount.source).mkdir(parents=True, exist_ok=True)
+                self.volume(mount.source).mkdir(parents=True, exist_ok=True)
             else:
                 self._copy(service, mount)
-        if service.image.startswith("postgres:"):
+        if service.is_postgres:
             self._prepare_postgres(service)
         process = self._process(service, service.command)
         if not service.healthcheck:
@@ -105,7 +105,8 @@ class Stack:
 
     # From container to process
 
-    def _volume(self, name: str) -> Path:
+    def volume(self, name: str) -> Path:
+        """Where a named volume lies here."""
         return self.folder / "volumes" / name
 
     def _bound(self, service: Service, mount: Mount) -> Path:
@@ -127,9 +128,9 @@ class Stack:
     def _paths(self, service: Service) -> dict[str, Path]:
         """Paths within the container, longest first, and where they lie here."""
         paths = dict(self._components.images)
-        paths["/var/run/postgresql"] = self._volume("postgres-sockets")
+        paths["/var/run/postgresql"] = self.volume("postgres-sockets")
         for mount in service.mounts:
-            here = self._volume(mount.source) if mount.is_volume else self._bound(service, mount)
+            here = self.volume(mount.source) if mount.is_volume else self._bound(service, mount)
             paths[mount.target] = here
         return dict(sorted(paths.items(), key=lambda item: -len(item[0])))
 
@@ -164,14 +165,13 @@ class Stack:
         }  # fmt: skip
 
     def _process(self, service: Service, command: Iterable[str]) -> Process:
-        is_postgres = service.image.startswith("postgres:")
         return Process(
             [self._translated(service, word) for word in command],
             environment=self.environment(service),
             log=self.log(service.name),
-            user=_postgres_user() if is_postgres else None,
+            user=_postgres_user() if service.is_postgres else None,
             # PostgreSQL's fast shutdown.
-            stop_signal=signal.SIGINT if is_postgres else signal.SIGTERM,
+            stop_signal=signal.SIGINT if service.is_postgres else signal.SIGTERM,
         )
 
     def _wait_until_ready(self, service: Service, process: Process) -> None:

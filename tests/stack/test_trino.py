@@ -1,0 +1,71 @@
+"""Who gets into Trino, and what for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requests
+from trino.exceptions import Http401Error, TrinoUserError
+
+from tests.embedded.conftest import REPOSITORY
+from tests.stack.native.loopback import LOOPBACK
+from tests.stack.native.stack import Stack
+from tests.stack.parity import TrinoServer
+
+
+@pytest.mark.parametrize(("user", "password"), [("dbt", "wrong"), ("nobody", "wrong")])
+def test_nobody_gets_in_without_a_password(
+    trino_server: TrinoServer, user: str, password: str
+) -> None:
+    with pytest.raises(Http401Error):
+        trino_server.connection(user, password).cursor().execute("select 1")
+
+
+def test_without_tls_nobody_gets_in_with_one(stack: Stack, trino_server: TrinoServer) -> None:
+    answer = requests.post(
+        f"http://{LOOPBACK}:{stack.port('trino', 8080)}/v1/statement",
+        data="select 1",
+        headers={"X-Trino-User": "admin"},
+        auth=("admin", trino_server.passwords["admin"]),
+        timeout=10,
+    )
+    assert answer.status_code in (401, 403)
+
+
+def test_an_analyst_reads_marts_and_nothing_else(trino_server: TrinoServer) -> None:
+    for schema in ("marts", "staging"):
+        trino_server.query(f"create schema if not exists {schema}")
+        trino_server.query(f"create table {schema}.door as select 1 as n")
+    try:
+        assert trino_server.query("select n from marts.door", "analyst")[1] == [(1,)]
+        for refused in (
+            "select n from staging.door",
+            "insert into marts.door values 2",
+            "drop table marts.door",
+            "create table marts.other as select 1 as n",
+        ):
+            with pytest.raises(TrinoUserError, match="Access Denied"):
+                trino_server.query(refused, "analyst")
+    finally:
+        for schema in ("marts", "staging"):
+            trino_server.query(f"drop table {schema}.door")
+
+
+def test_doctor_looks_at_trino(trino_server: TrinoServer, tmp_path: Path) -> None:
+    def wrong(**changed: str) -> dict[str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "--home", str(tmp_path), "doctor", "--json"],
+            cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120,
+            env=os.environ | trino_server.environment | changed,
+        )  # fmt: skip
+        return {f["check"]: f["detail"] for f in json.loads(done.stdout) if not f["ok"]}
+
+    assert wrong() == {}
+    assert "401" in wrong(LAKEHOUSE_TRINO_PASSWORD="wrong")["trino"]
+    assert "no catalog elsewhere" in wrong(LAKEHOUSE_TRINO_CATALOG="elsewhere")["trino: catalog"]
+    assert "certificate" in wrong(LAKEHOUSE_TRINO_CERT="")["trino"].lower()
