@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 
-from bench import batches, follow, hot, land, line, maintain, poison, stage
+from bench import batches, follow, freshness, hot, land, line, maintain, poison, stage
 
 BENCHES = {
     "batches": batches.main,
     "follow": follow.main,
+    "freshness": freshness.main,
     "hot": hot.main,
     "land": land.main,
     "line": line.main,

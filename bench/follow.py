@@ -71,7 +71,7 @@ def _print(raw: Path, sent: dict[str, float]) -> None:
         ("the row lies in the raw table", raw / TOPIC, "_batch_id"),
         ("the ledger names its batch: staging reads it", raw / "_ledger", "batch_id"),
     ):
-        committed = _committed_at(path, column)
+        committed = committed_at(path, column)
         waited = (np.array([committed[batch_id] for batch_id in batch_ids]) - produced)[measured]
         p50, p95 = (float(np.percentile(waited, share)) for share in (50, 95))
         worst = max(worst, p95)
@@ -81,7 +81,7 @@ def _print(raw: Path, sent: dict[str, float]) -> None:
     print(f"\np95, of the later of the two: {judged(worst, GOAL_S, ' s')}.")
 
 
-def _committed_at(path: Path, column: str) -> dict[str, float]:
+def committed_at(path: Path, column: str) -> dict[str, float]:
     """Batch id → when the first commit with rows of it was written, in seconds since 1970."""
     committed: dict[str, float] = {}
     for entry in sorted((path / "_delta_log").glob("*.json")):

@@ -75,7 +75,8 @@ def _connector(name: str, status: dict[str, Any]) -> Finding:
     if not stopped:
         return Finding(f"connector {name}", True, f"runs, with {len(status['tasks'])} task(s)")
     cause = _cause(stopped[0].get("trace", ""))
-    lost = "no longer available" in cause or "replication slot" in cause
+    # Debezium stops instead of passing over what it missed.
+    lost = "no longer available" in cause or "Saved offset is before" in cause
     remedy = (
         "the log that it needs is gone: `lakehouse resnapshot TABLE` tells how to go on"
         if lost
