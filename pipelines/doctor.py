@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pipelines.checks import kafka, setup, source_database, trino
+from pipelines.checks import kafka, metastore, setup, source_database, trino
 from pipelines.checks.finding import Finding
 from pipelines.errors import LakehouseError
 from pipelines.settings import Settings
@@ -21,6 +21,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "source database": source_database.check,
     "kafka": kafka.check_kafka,
     "connect": kafka.check_connect,
+    "metastore": metastore.check,
     "trino": trino.check,
 }
 # What these tell is in the store: without it, they would tell the same again.

@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     kafka: str | None = None
     kafka_config: Path | None = None
     connect_url: str | None = None
+    metastore: str | None = None
     trino_host: str | None = None
     trino_port: int = 8080
     trino_scheme: Literal["http", "https"] = "http"

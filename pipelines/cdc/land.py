@@ -38,12 +38,13 @@ from pipelines.cdc.decode import (
 from pipelines.cdc.drift import refuse_drift
 from pipelines.cdc.erasures import Erasures
 from pipelines.cdc.evolve import evolve_raw_tables, refuse_changed_contract
-from pipelines.cdc.ledger import Ledger, Progress
+from pipelines.cdc.ledger import FOLDER, Ledger, Progress
 from pipelines.cdc.masking import Masker, load_masker
 from pipelines.contract import Contracts, Table
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
+from pipelines.lake.metastore import Metastore
 from pipelines.lake.tables import (
     LANDING_COLUMNS,
     again_if_overtaken,
@@ -67,6 +68,7 @@ class TopicReport:
         reasons: reason code → dead letters.
         waiting_bytes: bytes of an unfinished last line, left for the next run.
         newest_source_ts: the newest source time of what landed.
+        last_batch_id: of the last batch that was consumed.
     """
 
     topic: str
@@ -75,6 +77,7 @@ class TopicReport:
     reasons: Counter[str] = field(default_factory=Counter)
     waiting_bytes: int = 0
     newest_source_ts: datetime | None = None
+    last_batch_id: str | None = None
 
     @property
     def landed(self) -> int:
@@ -158,17 +161,37 @@ class Landing:
         self._run_id = run_id
         self._connection = connection
         self._landers: dict[str, _TopicLander] = {}
+        self._metastore = _metastore(settings)
+        self._noted: dict[str, str] = {}
+        if self._metastore:
+            for folder in (FOLDER, *(table.topic for table in contracts.tables)):
+                self._metastore.note(folder, {})
 
     def land_files(self, topic: str, files: Sequence[CaptureFile]) -> None:
         """Land files of one topic."""
         with _contended(topic):
             for file in files:
                 self.report.batches += self._lander(topic).land_file(file)
+        self._note_news()
 
     def land_messages(self, topic: str, source: str, messages: Messages) -> None:
         """Land messages of one topic as one batch."""
         with _contended(topic):
             self.report.batches += self._lander(topic).land_messages(source, messages)
+        self._note_news()
+
+    def _note_news(self) -> None:
+        """Tell the metastore of each table's last batch."""
+        if self._metastore is None:
+            return
+        for topic, report in self.report.topics.items():
+            table, batch_id = self._contracts.by_topic.get(topic), report.last_batch_id
+            if table and batch_id and self._noted.get(topic) != batch_id:
+                told = {
+                    "batch_id": batch_id, "run_id": self._run_id, "schema_version": table.version
+                }  # fmt: skip
+                self._metastore.note(topic, told)
+                self._noted[topic] = batch_id
 
     def _lander(self, topic: str) -> _TopicLander:
         table = self._contracts.by_topic.get(topic)
@@ -206,6 +229,17 @@ def opened(contracts: Contracts, settings: Settings, run_id: str) -> Iterator[La
     """
     with connect(settings) as connection:
         yield Landing(contracts, settings, run_id, connection)
+
+
+def _metastore(settings: Settings) -> Metastore | None:
+    if settings.metastore is None:
+        return None
+    if settings.store is None:
+        raise UsageError(
+            "LAKEHOUSE_METASTORE is set, yet the tables lie on this machine's disk",
+            "set LAKEHOUSE_STORE, so that other engines can reach them",
+        )
+    return Metastore(settings.metastore, f"{settings.store}/raw")
 
 
 @contextmanager
@@ -492,6 +526,7 @@ class _TopicLander:
                 self.report.newest_source_ts = max(newest, self.report.newest_source_ts or newest)
         self.report.reasons.update(letter.reason_code for letter in written.letters)
         if consumed:
+            self.report.last_batch_id = batch.id
             log.info(
                 "batch landed", topic=self._topic, batch_id=batch.id, file=source,
                 landed=self.report.landed, dead=self.report.dead,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +22,7 @@ TRINO_USERS = ("admin", "dbt", "analyst")
 @pytest.fixture(scope="session")
 def components() -> Components:
     # A test run that is ended must not leave its servers behind.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    signal.signal(signal.SIGTERM, lambda *_: pytest.exit("ended by a signal"))
     return install()
 
 

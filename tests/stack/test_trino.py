@@ -12,6 +12,8 @@ import pytest
 import requests
 from trino.exceptions import Http401Error, TrinoUserError
 
+from pipelines.contract import load_contracts
+from pipelines.lake.metastore import connected
 from tests.embedded.conftest import REPOSITORY
 from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.stack import Stack
@@ -69,3 +71,39 @@ def test_doctor_looks_at_trino(trino_server: TrinoServer, tmp_path: Path) -> Non
     assert "401" in wrong(LAKEHOUSE_TRINO_PASSWORD="wrong")["trino"]
     assert "no catalog elsewhere" in wrong(LAKEHOUSE_TRINO_CATALOG="elsewhere")["trino: catalog"]
     assert "certificate" in wrong(LAKEHOUSE_TRINO_CERT="")["trino"].lower()
+
+
+def test_a_landing_registers_its_tables_and_their_last_batches(
+    stack: Stack, trino_server: TrinoServer, tmp_path: Path
+) -> None:
+    if ("raw",) in trino_server.query("show schemas")[1]:
+        for (table,) in trino_server.query("show tables from raw")[1]:
+            trino_server.query(f"call system.unregister_table('raw', '{table}')")
+    url = f"thrift://{LOOPBACK}:{stack.port('metastore', 9083)}"
+    variables = stack.s3().lake("registered") | {"LAKEHOUSE_METASTORE": url}
+
+    def lakehouse(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "--home", str(tmp_path / "lake"), *arguments],
+            cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=300,
+            env=os.environ | variables | changed,
+        )  # fmt: skip
+
+    for until in ("2017-01-05", "2017-01-10"):
+        events = tmp_path / until
+        lakehouse("shop", "capture", "--to", str(events), "--clients", "3", "--until", until)
+        lakehouse("land", "--from", str(events))
+        ((batch, rows),) = trino_server.query(
+            "select max_by(_batch_id, _landed_at), count(*) from raw.shop_public_order"
+        )[1]
+        assert rows > 0
+        with connected(url) as (client, _):
+            told = client.get_table("raw", "shop_public_order").parameters
+        assert told["lakehouse.batch_id"] == batch
+        assert told["lakehouse.schema_version"]
+    tables = {name for (name,) in trino_server.query("show tables from raw")[1]}
+    assert "_ledger" in tables
+    assert len(tables) == 1 + len(load_contracts(REPOSITORY / "dbt_project").tables)
+    assert f"{len(tables)} raw tables" in lakehouse("doctor").stdout
+    elsewhere = lakehouse("land", "--from", str(events), LAKEHOUSE_STORE="s3://lake/elsewhere")
+    assert "lies in s3://lake/registered" in elsewhere.stderr

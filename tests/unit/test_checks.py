@@ -87,6 +87,8 @@ def test_a_lake_that_is_not_there_yet_is_well(tmp_path: Path) -> None:
     [
         ({"connect_url": "http://127.0.0.1:1"}, "connect"),
         ({"kafka": "127.0.0.1:1"}, "kafka"),
+        ({"metastore": "thrift://127.0.0.1:1"}, "metastore"),
+        ({"metastore": "127.0.0.1:9083"}, "metastore"),
         ({"trino_host": "127.0.0.1", "trino_port": 1}, "trino"),
         ({"source_url": "postgresql://u:secret@127.0.0.1:1/shop"}, "source database"),
     ],
