@@ -23,11 +23,12 @@ openssl x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 
     -extfile "$extensions" -out server.crt 2>openssl.log || { cat openssl.log >&2; exit 1; }
 cat server.key server.crt >server.pem
 
-# $1: user, $2: password; a line as Trino's file of passwords has it: iterations, salt, hash.
+# $1: user, $2: password; a line as Trino's file of passwords has it: iterations, salt, PBKDF2 with
+# SHA-1, the one digest that Trino knows there.
 line() {
     salt=$(openssl rand -hex 16)
-    hash=$(openssl kdf -keylen 32 -kdfopt digest:SHA256 -kdfopt "pass:$2" -kdfopt "hexsalt:$salt" \
-        -kdfopt iter:100000 PBKDF2 | tr -d :)
+    hash=$(openssl kdf -keylen 20 -kdfopt digest:SHA1 -kdfopt "pass:$2" -kdfopt "hexsalt:$salt" \
+        -kdfopt iter:100000 PBKDF2 | tr -d : | tr A-F a-f)
     echo "$1:100000:$salt:$hash"
 }
 {

@@ -50,13 +50,18 @@ def check(settings: Settings) -> Iterator[Finding]:
 def _asker(settings: Settings) -> Any:
     try:
         import trino
-        from trino.exceptions import Error
+        from trino.exceptions import Error, HttpError
     except ImportError:
         raise LakehouseError(
             "the package for Trino is not installed", "pip install 'lakehouse-platform[trino]'"
         ) from None
+    from requests import Session
     from requests.exceptions import RequestException
 
+    session = Session()
+    # Otherwise REQUESTS_CA_BUNDLE would count above the file that is named.
+    session.trust_env = not settings.trino_cert
+    session.verify = settings.trino_cert or True
     at = f"Trino at {settings.trino_host}:{settings.trino_port}"
     password = settings.trino_password
     connection = trino.dbapi.connect(  # type: ignore[no-untyped-call]
@@ -65,7 +70,7 @@ def _asker(settings: Settings) -> Any:
         user=settings.trino_user,
         http_scheme=settings.trino_scheme,
         auth=trino.auth.BasicAuthentication(settings.trino_user, password) if password else None,
-        verify=settings.trino_cert or True,
+        http_session=session,
         request_timeout=_SECONDS,
         max_attempts=1,
     )
@@ -73,7 +78,7 @@ def _asker(settings: Settings) -> Any:
     def rows(sql: str) -> list[list[Any]]:
         try:
             return list(connection.cursor().execute(sql).fetchall())
-        except (Error, RequestException) as error:
+        except (Error, HttpError, RequestException) as error:
             told = " ".join(str(error).split())
             if "Caused by" in told:
                 # The innermost is what says it: the connection was refused, a name is unknown …

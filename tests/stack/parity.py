@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import requests
 import trino
 
 from tests.embedded.conftest import REPOSITORY
@@ -53,6 +54,8 @@ class TrinoServer:
             "LAKEHOUSE_TRINO_PORT": str(self.port),
             "LAKEHOUSE_TRINO_SCHEME": "https",
             "LAKEHOUSE_TRINO_CERT": str(self.authority),
+            # Counts above the former, where it is set.
+            "REQUESTS_CA_BUNDLE": str(self.authority),
             "LAKEHOUSE_TRINO_PASSWORD": self.passwords["dbt"],
             "LAKEHOUSE_TRINO_CATALOG": self.catalog,
             "LAKEHOUSE_TRINO_USER": "dbt",
@@ -60,11 +63,14 @@ class TrinoServer:
         }
 
     def connection(self, user: str, password: str) -> Any:
+        session = requests.Session()
+        session.trust_env = False
+        session.verify = str(self.authority)
         return trino.dbapi.connect(  # type: ignore[no-untyped-call]
+            http_session=session,
             host=self.host,
             port=self.port,
             http_scheme="https",
-            verify=str(self.authority),
             catalog=self.catalog,
             user=user,
             auth=trino.auth.BasicAuthentication(user, password),
@@ -75,7 +81,7 @@ class TrinoServer:
         """Names of the columns, and rows."""
         cursor = self.connection(user, self.passwords[user]).cursor().execute(sql)
         rows = [tuple(row) for row in cursor.fetchall()]
-        return [column[0] for column in cursor.description], rows
+        return [column[0] for column in cursor.description or []], rows
 
 
 @dataclass(frozen=True)
