@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import duckdb
 import psycopg
 import pytest
+import requests
 
 from pipelines.contract import Table, load_contracts
 from tests.embedded.conftest import REPOSITORY
@@ -230,3 +232,46 @@ def test_doctor_finds_a_healthy_stack_and_what_ails_it(platform: Platform) -> No
     platform.variables["LAKEHOUSE_SOURCE_URL"] += "x"
     assert "refuses" in platform.wrong()["source database"]
     platform.variables["LAKEHOUSE_SOURCE_URL"] = platform.url("cdc")
+
+
+def test_a_lost_slot_is_noticed_and_mended_by_a_new_epoch(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """What no slot kept, deletes too, comes back by the snapshot that `resnapshot` tells of."""
+    platform.follow()
+    platform.stack.stop("connect")
+    with platform.database("postgres") as database:
+        database.execute("select pg_drop_replication_slot('lakehouse_shop')")
+    platform.trade("2017-04-15")
+    with platform.database() as database:
+        database.execute("delete from client_interaction where interaction_id % 7 = 3")
+    assert "no logical replication slot" in platform.wrong()["source database: slot"]
+    platform.stack.start("connect")
+    # The connector stops, instead of going on behind the gap.
+    assert eventually(lambda: "Saved offset" in platform.wrong().get("connector shop", ""), 120)
+    assert "lakehouse resnapshot" in platform.wrong()["connector shop"]
+
+    def connector(method: str, path: str) -> None:
+        url = f"{platform.connect}/connectors/shop/{path}"
+        assert eventually(lambda: requests.request(method, url, timeout=30).ok, 60), url
+
+    connector("PUT", "stop")
+    platform.lakehouse("land")
+    project = tmp_path / "dbt_project"
+    left_out = shutil.ignore_patterns("target", "logs")
+    shutil.copytree(REPOSITORY / "dbt_project", project, ignore=left_out)
+    platform.variables["LAKEHOUSE_PROJECT_DIR"] = str(project)
+    for table in TABLES:
+        platform.lakehouse("resnapshot", table.topic)
+    with platform.database("postgres") as database:
+        slots = "select slot_name from pg_replication_slots where slot_name = 'lakehouse_shop'"
+        for (slot,) in database.execute(slots).fetchall():
+            database.execute("select pg_drop_replication_slot(%s)", [slot])
+        connector("DELETE", "offsets")
+        connector("PUT", "resume")
+        assert eventually(lambda: bool(database.execute(slots).fetchall()), 60)
+        # What is written now is read after the snapshot.
+        database.execute("update cdc.heartbeat set at = now()")
+    platform.follow()
+    platform.assert_equal_to_source()
+    assert platform.wrong() == {}
