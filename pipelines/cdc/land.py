@@ -147,6 +147,7 @@ class Landing:
         run_id: str,
         connection: duckdb.DuckDBPyConnection,
     ) -> None:
+        self._metastore = _metastore(settings)
         self._masker = load_masker(settings)
         self.ledger, overview = books.open_ledger(settings.raw, contracts)
         create_raw_tables(settings.raw, contracts)
@@ -161,11 +162,10 @@ class Landing:
         self._run_id = run_id
         self._connection = connection
         self._landers: dict[str, _TopicLander] = {}
-        self._metastore = _metastore(settings)
         self._noted: dict[str, str] = {}
         if self._metastore:
-            for folder in (FOLDER, *(table.topic for table in contracts.tables)):
-                self._metastore.note(folder, {})
+            folders = (FOLDER, *(table.topic for table in contracts.tables))
+            self._metastore.note({folder: {} for folder in folders})
 
     def land_files(self, topic: str, files: Sequence[CaptureFile]) -> None:
         """Land files of one topic."""
@@ -184,14 +184,15 @@ class Landing:
         """Tell the metastore of each table's last batch."""
         if self._metastore is None:
             return
+        told = {}
         for topic, report in self.report.topics.items():
             table, batch_id = self._contracts.by_topic.get(topic), report.last_batch_id
             if table and batch_id and self._noted.get(topic) != batch_id:
-                told = {
+                self._noted[topic] = batch_id
+                told[topic] = {
                     "batch_id": batch_id, "run_id": self._run_id, "schema_version": table.version
                 }  # fmt: skip
-                self._metastore.note(topic, told)
-                self._noted[topic] = batch_id
+        self._metastore.note(told)
 
     def _lander(self, topic: str) -> _TopicLander:
         table = self._contracts.by_topic.get(topic)

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 DATABASE = "raw"
 _SCHEME = "thrift://"
-_SECONDS = 10
+_SECONDS = 5
 _OURS = "lakehouse."
 # By which Trino and Spark know a Delta table.
 _DELTA = {"spark.sql.sources.provider": "delta", "EXTERNAL": "TRUE"}
@@ -39,18 +39,20 @@ class Metastore:
     url: str
     raw: str
 
-    def note(self, folder: str, properties: Mapping[str, str]) -> None:
-        """Register a raw table if it is not, and set properties of it (`lakehouse.<name>`).
+    def note(self, told: Mapping[str, Mapping[str, str]]) -> None:
+        """Register raw tables: folder → properties.
 
-        An error is logged: what has landed is not the less landed.
+        The first error is logged and ends it: what has landed is not the less landed.
         """
-        try:
-            self.register(folder, properties)
-        except LakehouseError as error:
-            log.warning("metastore not told", table=folder, error=str(error))
+        for folder, properties in told.items():
+            try:
+                self.register(folder, properties)
+            except LakehouseError as error:
+                log.warning("metastore not told", table=folder, error=str(error))
+                return
 
     def register(self, folder: str, properties: Mapping[str, str]) -> None:
-        """As `note`.
+        """Register a raw table if it is not, and set properties of it (`lakehouse.<name>`).
 
         Raises:
             LakehouseError: the metastore does not answer, or refuses.
