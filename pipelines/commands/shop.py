@@ -82,6 +82,15 @@ def shop_run(
     rate: Annotated[
         float | None, typer.Option(min=0.1, help="Changes a second at most; default: no limit.")
     ] = None,
+    disturb_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="CHANGES",
+            help="Now and then change keys, swap two, truncate a table, write a large text, "
+            "add a column.",
+        ),
+    ] = None,
 ) -> None:
     """Play the shop on a database, transaction by transaction; a repeat goes on where it was."""
     with err.status("Building the shop …") as spinner:
@@ -90,6 +99,7 @@ def shop_run(
             clients=_clients(clients),
             until=until.date() if until else None,
             rate=rate,
+            disturb_every=disturb_every,
             on_progress=lambda changes: spinner.update(f"{changes:,} changes …"),
         )
     changes = sum(report.changes.values())

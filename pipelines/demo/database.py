@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 
 from pipelines.demo import basics, shop
+from pipelines.demo.disturbances import disturb
 from pipelines.demo.tables import TABLES, Column, Kind, Table
 from pipelines.errors import LakehouseError, UsageError
 
@@ -64,6 +65,7 @@ def run(
     clients: int | None = 500,
     until: date | None = None,
     rate: float | None = None,
+    disturb_every: int | None = None,
     on_progress: Callable[[int], None] = lambda changes: None,
 ) -> RunReport:
     """Play the shop on a database, from where it stands.
@@ -73,6 +75,7 @@ def run(
         clients: how many households; None for all. The same in each run on a database.
         until: the day (UTC) before which to stop; default: the end of the log, 2018-01-02.
         rate: changes a second at most; None: as fast as the database takes them.
+        disturb_every: after so many changes something happens that no shop does by itself.
 
     Raises:
         UsageError: the database plays a shop of another size, or an argument makes no sense.
@@ -87,7 +90,7 @@ def run(
             with psycopg.connect(url, autocommit=True, options="-c TimeZone=UTC") as database:
                 _create_tables(database)
                 begun = _progress(database, clients)
-                _play(database, log, begun, end, rate, report, on_progress)
+                _play(database, log, begun, end, rate, disturb_every, report, on_progress)
         except psycopg.Error as error:
             raise LakehouseError(
                 f"the database refuses: {' '.join(str(error).split())}",
@@ -152,6 +155,7 @@ def _play(
     begun: int,
     end: date,
     rate: float | None,
+    disturb_every: int | None,
     report: RunReport,
     on_progress: Callable[[int], None],
 ) -> None:
@@ -166,7 +170,10 @@ def _play(
         for change in transaction:
             report.changes[change.table.name] = report.changes.get(change.table.name, 0) + 1
         # The opening was there before; it is no work of the day.
+        before = done
         done += 0 if transaction[0].is_snapshot else len(transaction)
+        if disturb_every and done // disturb_every > before // disturb_every:
+            disturb(database, transaction[-1].number)
         if rate:
             time.sleep(max(0.0, started + done / rate - time.monotonic()))
         on_progress(done)

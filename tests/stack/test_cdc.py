@@ -54,19 +54,23 @@ class Platform:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "pipelines.cli", "--home", str(self.home), *arguments]
 
-    def lakehouse(self, *arguments: str) -> str:
-        done = subprocess.run(
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
             self.command(*arguments), cwd=REPOSITORY, capture_output=True, text=True, check=False,
             timeout=600, env=self.variables,
         )  # fmt: skip
+
+    def lakehouse(self, *arguments: str) -> str:
+        done = self.run(*arguments)
         assert done.returncode == 0, done.stderr[-4000:]
         return done.stdout
 
-    def trade(self, until: str) -> None:
+    def trade(self, until: str, *options: str) -> None:
         """Let the shop play until a day."""
         self.lakehouse(
-            "shop", "run", "--database", self.url(), "--clients", str(CLIENTS), "--until", until
-        )
+            "shop", "run", "--database", self.url(), "--clients", str(CLIENTS), "--until", until,
+            *options,
+        )  # fmt: skip
 
     def trading(self, until: str, rate: int) -> subprocess.Popen[bytes]:
         """The shop at work, in a process of its own."""
@@ -103,10 +107,7 @@ class Platform:
 
     def wrong(self) -> dict[str, str]:
         """What `lakehouse doctor` finds wrong: check → detail and remedy."""
-        done = subprocess.run(
-            self.command("doctor", "--json"), cwd=REPOSITORY, capture_output=True, text=True,
-            check=False, timeout=120, env=self.variables,
-        )  # fmt: skip
+        done = self.run("doctor", "--json")
         findings = json.loads(done.stdout)
         assert done.returncode == (not all(f["ok"] for f in findings))
         return {f["check"]: f"{f['detail']} {f['remedy']}" for f in findings if not f["ok"]}
@@ -155,22 +156,19 @@ def test_the_snapshot_and_what_follows_it_is_staged_as_it_is(platform: Platform)
 
 
 def test_what_the_shop_does_not_do_by_itself(platform: Platform) -> None:
-    """Changes of keys, two that change places, a truncate, a value of ten thousand letters."""
-    large = "".join(chr(65 + n * n % 26) for n in range(10_000))
-    move = "update transporter set transporter_id = %s where transporter_id = %s"
+    """Changes of keys, two that change places, a truncate, a large text, a new column."""
+    platform.trade("2017-02-05", "--disturb-every", "20")
     with platform.database() as database:
-        with database.transaction():
-            database.execute(
-                "insert into transporter values (901, 'a', 'van', 3), (902, %s, 'van', 4)", [large]
-            )
-        database.execute(move, [904, 901])
-        with database.transaction():
-            for new, old in ((999, 902), (902, 904), (904, 999)):
-                database.execute(move, [new, old])
-        database.execute("truncate promotion")
-        database.execute("insert into promotion values (1, '2017-03-06', 2, 3)")
+        disturbed = "select count(*), max(length(name)) from transporter where transporter_id > %s"
+        ((rows, longest),) = database.execute(disturbed, [900_000_000]).fetchall()
+    assert rows >= 4
+    assert longest == 10_000
     platform.follow()
     platform.assert_equal_to_source()
+    # A column that no contract knows is kept beside the row, and proposed.
+    checked = platform.run("contract", "check")
+    assert checked.returncode == 1
+    assert "note" in checked.stdout
 
 
 @pytest.mark.parametrize(
