@@ -89,6 +89,18 @@ def test_the_connector_captures_every_table_under_a_contract() -> None:
     assert connector["exactly.once.support"] == "required"
 
 
+def test_the_connector_of_sql_server_tells_what_the_landing_stands_on() -> None:
+    shop, sqlserver = (
+        yaml.safe_load((REPOSITORY / file).read_text())
+        for file in ("infra/connect/connectors/shop.json", "infra/sqlserver/connector.json")
+    )
+    for setting in (
+        "exactly.once.support", "skipped.operations", "tombstones.on.delete",
+        "decimal.handling.mode", "time.precision.mode", "provide.transaction.metadata",
+    ):  # fmt: skip
+        assert sqlserver[setting] == shop[setting], setting
+
+
 # init-env
 
 

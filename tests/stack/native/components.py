@@ -15,7 +15,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lakehouse-stack"
 # Natively as in the Dockerfiles of Connect and the metastore, and as the image of the S3 store.
-DEBEZIUM = "3.7.0.Final"
+DEBEZIUM = {"postgres": "3.7.0.Final", "sqlserver": "3.6.1.Final"}
 METASTORE = "3.1.3"
 VERSITYGW = "v1.8.0"
 # The newest whose server is on Maven Central; the compose file has a later one.
@@ -84,7 +84,7 @@ def install() -> Components:
     found = Components(
         postgres=_postgres_programs(),
         kafka_jars=CACHE / "kafka",
-        plugins=CACHE / f"debezium-{DEBEZIUM}",
+        plugins=CACHE / "-".join(["debezium", *DEBEZIUM.values()]),
         versitygw=CACHE / f"versitygw-{VERSITYGW}" / "versitygw",
         metastore=CACHE / f"metastore-{METASTORE}",
         trino=CACHE / "-".join(["trino", TRINO, *_TRINO_PLUGINS]),
@@ -166,8 +166,9 @@ def _fetch_kafka(folder: Path) -> None:
 
 
 def _fetch_debezium(folder: Path) -> None:
-    artifact = f"io.debezium:debezium-connector-postgres:{DEBEZIUM}:tar.gz:plugin"
-    _maven("dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
+    for name, version in DEBEZIUM.items():
+        artifact = f"io.debezium:debezium-connector-{name}:{version}:tar.gz:plugin"
+        _maven("dependency:copy", f"-Dartifact={artifact}", f"-DoutputDirectory={folder}")
     for archive in list(folder.glob("*.tar.gz")):
         with tarfile.open(archive) as packed:
             packed.extractall(folder, filter="data")

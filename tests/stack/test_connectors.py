@@ -1,0 +1,30 @@
+"""Connector files, judged by the connectors' own definitions: no server is behind these."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import requests
+
+from tests.embedded.conftest import REPOSITORY
+from tests.stack.native.loopback import LOOPBACK
+from tests.stack.native.stack import Stack
+
+# What only a server could answer.
+_OF_THE_CONNECTION = {"database.hostname", "database.names", "database.user", "database.password"}
+
+
+def test_the_settings_for_sql_server_are_known_and_valid(stack: Stack) -> None:
+    text = (REPOSITORY / "infra" / "sqlserver" / "connector.json").read_text()
+    settings = json.loads(re.sub(r"\$\{env:\w+\}", "1", text)) | {"name": "erp"}
+    url = f"http://{LOOPBACK}:{stack.port('connect', 8083)}/connector-plugins"
+    answer = requests.put(f"{url}/SqlServerConnector/config/validate", json=settings, timeout=60)
+    assert answer.ok, answer.text
+    told = answer.json()["configs"]
+    errors = {c["value"]["name"]: c["value"]["errors"] for c in told if c["value"]["errors"]}
+    assert set(errors) <= _OF_THE_CONNECTION, errors
+    known = {c["value"]["name"] for c in told}
+    # Passed on to others: Connect's own, and the store of the schema history.
+    passed_on = re.compile(r"schema\.history\.internal\.|topic\.creation\.|exactly\.once\.")
+    assert {name for name in settings if not passed_on.match(name)} <= known
