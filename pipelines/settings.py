@@ -32,7 +32,7 @@ class Settings(BaseSettings):
     source_url: str | None = None
     kafka: str | None = None
     kafka_config: Path | None = None
-    connect_url: str | None = None
+    connect_url: str | None = Field(default=None, pattern=r"^https?://[^/]")
     metastore: str | None = None
     trino_host: str | None = None
     trino_port: int = 8080
