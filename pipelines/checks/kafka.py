@@ -16,6 +16,9 @@ from pipelines.errors import LakehouseError
 from pipelines.settings import Settings
 
 _SECONDS = 5.0
+_SHOWN = 500
+# What Debezium says of a slot that is gone, and of one that was made anew.
+_LOST = ("no longer available on the server", "Saved offset is before replication slot")
 
 
 def check_kafka(settings: Settings) -> Iterator[Finding]:
@@ -74,15 +77,19 @@ def _connector(name: str, status: dict[str, Any]) -> Finding:
     stopped = [part for part in parts if part["state"] != "RUNNING"]
     if not stopped:
         return Finding(f"connector {name}", True, f"runs, with {len(status['tasks'])} task(s)")
-    cause = _cause(stopped[0].get("trace", ""))
+    state, cause = stopped[0]["state"], _cause(stopped[0].get("trace", ""))
     # Debezium stops instead of passing over what it missed.
-    lost = "no longer available" in cause or "Saved offset is before" in cause
-    remedy = (
-        "the log that it needs is gone: `lakehouse resnapshot TABLE` tells how to go on"
-        if lost
-        else f"mend that, then POST /connectors/{name}/restart?includeTasks=true&onlyFailed=true"
-    )
-    return Finding(f"connector {name}", False, f"{stopped[0]['state']}: {cause}", remedy)
+    if any(told in cause for told in _LOST):
+        return Finding(
+            f"connector {name}",
+            False,
+            f"{state}: the database no longer has the log that it needs",
+            "changes are lost: `lakehouse resnapshot TABLE` tells how to go on",
+        )
+    return Finding(
+        f"connector {name}", False, f"{state}: {cause[:_SHOWN]}",
+        f"mend that, then POST /connectors/{name}/restart?includeTasks=true&onlyFailed=true",
+    )  # fmt: skip
 
 
 def _cause(trace: str) -> str:

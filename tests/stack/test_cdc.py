@@ -246,7 +246,7 @@ def test_a_lost_slot_is_noticed_and_mended_by_a_new_epoch(
     assert "no logical replication slot" in platform.wrong()["source database: slot"]
     platform.stack.start("connect")
     # The connector stops, instead of going on behind the gap.
-    assert eventually(lambda: "Saved offset" in platform.wrong().get("connector shop", ""), 120)
+    assert eventually(lambda: "no longer has" in platform.wrong().get("connector shop", ""), 120)
     assert "lakehouse resnapshot" in platform.wrong()["connector shop"]
 
     def connector(method: str, path: str) -> None:
