@@ -14,7 +14,7 @@ import pytest
 from tests.stack.native.components import Components, install
 from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.stack import Stack
-from tests.stack.parity import TrinoServer
+from tests.stack.parity import SparkServer, TrinoServer
 
 TRINO_USERS = ("admin", "dbt", "analyst")
 
@@ -43,9 +43,23 @@ def stack(components: Components) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def trino_server(stack: Stack) -> TrinoServer:
-    """Trino, its metastore and the store, with an empty catalog."""
-    stack.up(["platform-db", "metastore", "trino-init", "trino"])
+def metastore(stack: Stack) -> Stack:
+    """The same, with the metastore that the engines share, its catalog empty."""
+    stack.up(["platform-db", "metastore"])
+    return stack
+
+
+@pytest.fixture(scope="session")
+def spark_server(metastore: Stack) -> SparkServer:
+    metastore.up(["spark"])
+    port = metastore.port("spark", 10000)
+    return SparkServer(LOOPBACK, port, metastore.s3().lake("parity"))
+
+
+@pytest.fixture(scope="session")
+def trino_server(metastore: Stack) -> TrinoServer:
+    stack = metastore
+    stack.up(["trino-init", "trino"])
     return TrinoServer(
         LOOPBACK,
         stack.port("trino", 8443),

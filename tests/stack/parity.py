@@ -1,4 +1,4 @@
-"""What dbt built on DuckDB against what it built on Trino, row for row."""
+"""What dbt built on one engine against what it built on another, row for row."""
 
 from __future__ import annotations
 
@@ -8,24 +8,60 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from graphlib import TopologicalSorter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import duckdb
 import requests
 import trino
+from pyhive import hive
 
 from tests.embedded.conftest import REPOSITORY
 
 Row = tuple[Any, ...]
+Rows = tuple[list[str], list[Row]]
 PROJECT = REPOSITORY / "dbt_project"
-# The two builds are two runs.
+# The builds are runs of their own.
 RUN_COLUMNS = ("_increment_id",)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Engine(Protocol):
+    """Where dbt builds, and how to ask what it has built."""
+
+    @property
+    def target(self) -> str:
+        """The target of the dbt profile."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the dbt profile reads to build from the raw tables of the lake."""
+
+    def query(self, sql: str) -> Rows:
+        """Names of the columns, and rows."""
+
+
+@dataclass(frozen=True)
+class DuckDb:
+    """The work file of a lake."""
+
+    warehouse: Path
+    target: str = "embedded"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def query(self, sql: str) -> Rows:
+        with duckdb.connect(str(self.warehouse), read_only=True) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            found = connection.execute(sql)
+            return [column[0] for column in found.description or []], found.fetchall()
 
 
 @dataclass(frozen=True)
@@ -45,10 +81,10 @@ class TrinoServer:
     passwords: Mapping[str, str]
     catalog: str
     store: dict[str, str]
+    target: str = "trino"
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the dbt profile reads to build from the raw tables of that lake."""
         return {
             "LAKEHOUSE_TRINO_HOST": self.host,
             "LAKEHOUSE_TRINO_PORT": str(self.port),
@@ -77,11 +113,57 @@ class TrinoServer:
             timezone="UTC",
         )
 
-    def query(self, sql: str, user: str = "admin") -> tuple[list[str], list[Row]]:
-        """Names of the columns, and rows."""
+    def query(self, sql: str, user: str = "admin") -> Rows:
         cursor = self.connection(user, self.passwords[user]).cursor().execute(sql)
         rows = [tuple(row) for row in cursor.fetchall()]
         return [column[0] for column in cursor.description or []], rows
+
+
+# Its protocol has texts for these.
+_READ: dict[str, Callable[[str], Any]] = {
+    "DATE_TYPE": date.fromisoformat,
+    "DECIMAL_TYPE": Decimal,
+    "TIMESTAMP_TYPE": datetime.fromisoformat,
+}
+
+
+@dataclass(frozen=True)
+class SparkServer:
+    """Spark's Thrift server, with the metastore and the store that Trino has.
+
+    Attributes:
+        store: variables that put a lake into that store.
+    """
+
+    host: str
+    port: int
+    store: dict[str, str]
+    target: str = "spark"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            "LAKEHOUSE_SPARK_HOST": self.host,
+            "LAKEHOUSE_SPARK_PORT": str(self.port),
+            "LAKEHOUSE_SPARK_RAW": f"{self.store['LAKEHOUSE_STORE']}/raw",
+        }
+
+    def connect(self) -> hive.Connection:
+        return hive.connect(self.host, self.port, username="test", auth="NONE")
+
+    def query(self, sql: str) -> Rows:
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            columns = [column[:2] for column in cursor.description or []]
+            rows = cursor.fetchall() if columns else []
+        readers = [_READ.get(kind) for _, kind in columns]
+        return [name for name, _ in columns], [
+            tuple(
+                value if read is None or not isinstance(value, str) else read(value)
+                for read, value in zip(readers, row, strict=True)
+            )
+            for row in rows
+        ]
 
 
 @dataclass(frozen=True)
@@ -91,37 +173,41 @@ class Difference:
     Attributes:
         columns: those in which it differs from the row of the other engine that is most like it;
             empty where there is none left.
+        rows: engine → its row, None where it has none.
     """
 
     model: str
     columns: list[str]
-    duckdb: dict[str, Any] | None
-    trino: dict[str, Any] | None
+    rows: dict[str, dict[str, Any] | None]
 
     def __str__(self) -> str:
         return f"{self.model}: {', '.join(self.columns) or 'a row'} differs\n" + "\n".join(
-            f"  {engine}: {row}" for engine, row in [("duckdb", self.duckdb), ("trino", self.trino)]
+            f"  {engine}: {row}" for engine, row in self.rows.items()
         )
 
 
-def dbt(target: str, home: Path, *arguments: str, env: dict[str, str] | None = None) -> None:
+def dbt(engine: Engine, home: Path, *arguments: str) -> None:
     """Run dbt in a process of its own; fails the test when dbt fails."""
+    folder = _target_folder(engine, home)
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "dbt"), *arguments, "--target", target,
-         "--target-path", str(home / "dbt" / target), "--log-path", str(home / "dbt" / target)],
+        [str(Path(sys.executable).parent / "dbt"), *arguments, "--target", engine.target,
+         "--target-path", str(folder), "--log-path", str(folder)],
         cwd=PROJECT, capture_output=True, text=True, check=False, timeout=1200,
         env=os.environ | {"LAKEHOUSE_HOME": str(home), "DBT_SEND_ANONYMOUS_USAGE_STATS": "false"}
-        | (env or {}),
+        | engine.environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-def models(manifest: Path) -> list[str]:
-    """Tables and views of the project as schema.name, those first that others are made of."""
+def _target_folder(engine: Engine, home: Path) -> Path:
+    return home / "dbt" / engine.target
+
+
+def models(engine: Engine, home: Path) -> dict[str, str]:
+    """Models and where the engine has them, those first that others are made of."""
+    manifest = json.loads((_target_folder(engine, home) / "manifest.json").read_text())
     nodes = {
-        name: node
-        for name, node in json.loads(manifest.read_text())["nodes"].items()
-        if node["resource_type"] == "model"
+        name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "model"
     }
     order = TopologicalSorter(
         {
@@ -129,34 +215,30 @@ def models(manifest: Path) -> list[str]:
             for name, node in nodes.items()
         }
     ).static_order()
-    return [f"{nodes[name]['schema']}.{nodes[name]['name']}" for name in order]
-
-
-def duckdb_rows(warehouse: Path, model: str) -> tuple[list[str], list[Row]]:
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
-        connection.execute("set TimeZone = 'UTC'")
-        found = connection.execute(f"select * from {model}")
-        return [column[0] for column in found.description or []], found.fetchall()
+    return {nodes[n]["name"]: f"{nodes[n]['schema']}.{nodes[n]['name']}" for n in order}
 
 
 def first_difference(
-    model: str, ours: tuple[list[str], list[Row]], theirs: tuple[list[str], list[Row]]
+    model: str, left: tuple[str, Rows], right: tuple[str, Rows]
 ) -> Difference | None:
-    """Compare the rows of DuckDB with those of Trino, whatever their order."""
+    """Compare the rows of two engines, each with its name, whatever their order."""
+    (one, ours), (other, theirs) = left, right
     names = [name for name in ours[0] if name not in RUN_COLUMNS]
     assert set(names) == set(theirs[0]) - set(RUN_COLUMNS), f"{model}: the columns differ"
-    left, right = _comparable(*ours, names), _comparable(*theirs, names)
-    only_left, only_right = _sorted(left - right), _sorted(right - left)
-    if len(only_left) == len(only_right) and all(map(_is_same_row, only_left, only_right)):
+    mine, yours = _comparable(*ours, names), _comparable(*theirs, names)
+    only_mine, only_yours = _sorted(mine - yours), _sorted(yours - mine)
+    if len(only_mine) == len(only_yours) and all(map(_is_same_row, only_mine, only_yours)):
         return None
-    chosen = (only_left or only_right)[0]
-    others = only_right if only_left else []
+    chosen = (only_mine or only_yours)[0]
+    others = only_yours if only_mine else []
     nearest = max(others, key=lambda row: sum(map(_is_same, chosen, row)), default=None)
     return Difference(
         model,
         [n for n, a, b in zip(names, chosen, nearest or chosen, strict=True) if not _is_same(a, b)],
-        _shown(names, chosen if only_left else None),
-        _shown(names, nearest if only_left else chosen),
+        {
+            one: _shown(names, chosen if only_mine else None),
+            other: _shown(names, nearest if only_mine else chosen),
+        },
     )
 
 

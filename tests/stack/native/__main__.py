@@ -26,7 +26,7 @@ FOLDER = Path(tempfile.gettempdir()) / f"lakehouse-stack-{os.getuid()}"
 STATE, VARIABLES, LOG = FOLDER / "state.json", FOLDER / "stack.env", FOLDER / "stack.log"
 # In the order in which they are started.
 SERVICES = ("postgres", "kafka", "connect", "connect-init", "s3", "s3-init", "platform-db",
-            "metastore", "trino-init", "trino")  # fmt: skip
+            "metastore", "trino-init", "trino", "spark")  # fmt: skip
 _STOP_SECONDS, _START_SECONDS = 60, 900
 
 app = typer.Typer(help="The stack as processes of this machine.", no_args_is_help=True)
@@ -117,6 +117,8 @@ def _tell(stack: Stack) -> None:
         "LAKEHOUSE_TRINO_USER": "dbt",
         "LAKEHOUSE_TRINO_PASSWORD": stack.secrets["TRINO_DBT_PASSWORD"],
         "LAKEHOUSE_TRINO_RAW": "s3://lake/dev/raw",
+        "LAKEHOUSE_SPARK_PORT": str(stack.port("spark", 10000)),
+        "LAKEHOUSE_SPARK_RAW": "s3://lake/dev/raw",
     }  # fmt: skip
     VARIABLES.touch(0o600)
     VARIABLES.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))

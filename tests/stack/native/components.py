@@ -1,11 +1,13 @@
-"""The programs that stand for the images: from Debian, Maven and Go, kept in ~/.cache."""
+"""The programs that stand for the images: from Debian, Maven, PyPI and Go, kept in ~/.cache."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,13 +22,17 @@ METASTORE = "3.1.3"
 VERSITYGW = "v1.8.0"
 # The newest whose server is on Maven Central; the compose file has a later one.
 TRINO = "476"
+# As in the Dockerfile of Spark: the package of its Python API holds all of Spark.
+SPARK = "4.2.0"
 # The second S3 server that the landing is tried on; it has no other kind of version.
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 _TRINO_PLUGINS = ("delta-lake", "password-authenticators")
 _TRINO_JAVA = 24
+_SPARK_EXTRA = REPOSITORY / "infra" / "spark"
 _PACKAGES = {
     "initdb": "postgresql",
-    "java": "openjdk-17-jre-headless",
+    # With the compiler: Spark's log store is built from its source.
+    "javac": "openjdk-17-jdk-headless",
     "mvn": "maven",
     "curl": "curl",
     "openssl": "openssl",
@@ -50,6 +56,8 @@ class Components:
         metastore: folder of Hive's metastore, with `lib`, `extra` and `scripts`.
         trino: folder of Trino's server.
         trino_java: folder of the Java that is new enough for Trino.
+        spark: folder of Spark.
+        spark_jars: Delta Lake and the S3 file system for Spark, and the log store.
     """
 
     postgres: Path
@@ -59,6 +67,8 @@ class Components:
     metastore: Path
     trino: Path
     trino_java: Path
+    spark: Path
+    spark_jars: Path
 
     @property
     def images(self) -> dict[str, Path]:
@@ -69,6 +79,8 @@ class Components:
             "/usr/local/bin/versitygw": self.versitygw,
             "/opt/metastore": self.metastore,
             "/usr/lib/trino": self.trino,
+            "/opt/spark": self.spark,
+            "/opt/delta/jars": self.spark_jars,
         }
 
 
@@ -89,6 +101,8 @@ def install() -> Components:
         metastore=CACHE / f"metastore-{METASTORE}",
         trino=CACHE / "-".join(["trino", TRINO, *_TRINO_PLUGINS]),
         trino_java=_java_of_trino(),
+        spark=CACHE / f"spark-{SPARK}",
+        spark_jars=CACHE / f"spark-jars-{_digest(_SPARK_EXTRA)}",
     )
     _kept(found.kafka_jars, _fetch_kafka)
     _kept(found.plugins, _fetch_debezium)
@@ -98,6 +112,8 @@ def install() -> Components:
     )
     _kept(found.metastore, _fetch_metastore)
     _kept(found.trino, _fetch_trino)
+    _kept(found.spark, _fetch_spark)
+    _kept(found.spark_jars, _build_spark_jars)
     return found
 
 
@@ -230,3 +246,39 @@ def _fetch_trino(folder: Path) -> None:
             for place in places[1:]:
                 place.hardlink_to(places[0])
     archive.unlink()
+
+
+def _fetch_spark(folder: Path) -> None:
+    """Take Spark out of the source package, which holds it whole, instead of installing that."""
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary=pyspark",
+         "--dest", str(folder), f"pyspark=={SPARK}"],
+        check=True,
+    )  # fmt: skip
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as packed:
+        for member in packed:
+            _, _, name = member.name.partition("/deps/")
+            if name.startswith(("bin/", "jars/")):
+                member.name = name
+                packed.extract(member, folder, filter="data")
+    archive.unlink()
+
+
+def _build_spark_jars(folder: Path) -> None:
+    # Maven builds beside the sources: on a copy, so that the repository stays as it is.
+    sources = folder / "sources"
+    shutil.copytree(_SPARK_EXTRA, sources)
+    _maven("-f", str(sources / "pom.xml"), "package")
+    _maven(
+        "-f", str(sources / "pom.xml"), "dependency:copy-dependencies",
+        "-DincludeScope=runtime", f"-DoutputDirectory={folder}",
+    )  # fmt: skip
+    shutil.move(sources / "target" / "lakehouse-log-store.jar", folder)
+    shutil.rmtree(sources)
+
+
+def _digest(folder: Path) -> str:
+    """Changes with what the jars of the folder are made of."""
+    files = [folder / "pom.xml", *sorted((folder / "src").rglob("*.java"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]

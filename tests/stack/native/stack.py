@@ -19,6 +19,13 @@ from tests.stack.native.loopback import LOOPBACK, free_ports
 from tests.stack.native.processes import Failed, Process, eventually
 from tests.stack.native.s3 import S3Server
 
+# It lives for a test of few rows: to be up soon is worth more than fast code. (Code of that kind is
+# given little room by Java; Spark's has none in it, and is compiled again and again.)
+_SPARK_OPTIONS = (
+    "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC "
+    "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN "
+    "-Dspark.sql.files.minPartitionNum=1"
+)
 _READY_SECONDS, _ONCE_SECONDS = 180.0, 120.0
 
 
@@ -159,6 +166,8 @@ class Stack:
         path = f"{self._components.postgres}:{os.environ['PATH']}"
         if service.name == "trino":
             path = f"{self._components.trino_java}:{path}"
+        if service.name == "spark":
+            found |= {"JDK_JAVA_OPTIONS": _SPARK_OPTIONS, "SPARK_PARTITIONS": "1"}
         return {
             "PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8",
             "KAFKA_JARS": str(self._components.kafka_jars), **found,
