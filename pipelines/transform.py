@@ -163,6 +163,8 @@ def _environment(settings: Settings) -> Iterator[None]:
         "LAKEHOUSE_HOME": str(settings.home),
         "LAKEHOUSE_STORE": settings.store or "",
         "LAKEHOUSE_TARGET": settings.target,
+        # The chain reads and publishes the schemas by their names.
+        "LAKEHOUSE_SCHEMA_PREFIX": "",
         "LAKEHOUSE_THREADS": str(settings.threads),
         "LAKEHOUSE_MEMORY_LIMIT": settings.memory_limit,
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",

@@ -169,7 +169,7 @@ def _models(scenario: Scenario) -> dict[str, str]:
     incremental_strategy='append',
     pre_hook=[
         "{{{{ open_increment(['hist_{table}']) }}}}",
-        "{{{{ replace_scope(has_changed(ref('hist_{table}'), '{key}', {toast})) }}}}",
+        "{{{{ replace_scope(has_changed(ref('hist_{table}'), '{key}', {toast}), '{key}') }}}}",
     ],
     post_hook=["{{{{ close_increment() }}}}"],
 ) }}}}

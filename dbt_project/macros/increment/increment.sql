@@ -1,10 +1,10 @@
 {#
   How a model knows its news, and tells its readers. On DuckDB all of it runs in the model's
   transaction: a crash undoes the rows and the record of what was consumed together. On Trino
-  each statement stands alone, and their order lets a repeated run end in the same rows.
+  and Spark each statement stands alone, and their order lets a repeated run end in the same rows.
 
       pre_hook:  open_increment(['base_sale', …])   what is new becomes 'pending', and is announced
-                 replace_scope("order_id in …")     (where a scope is re-made) its rows go
+                 replace_scope("order_id in …", 'order_id')  (where a scope is re-made) its rows go
       the model: … where _increment_id in {{ pending('base_sale') }}
       post_hook: log_touched_dates(…)               (facts) which days it changed
                  close_increment()                  'pending' becomes 'done'
@@ -44,10 +44,7 @@
     select '{{ model.name }}', news.upstream, news.token, news.status
     from (
         select upstream, token, 'pending' as status from ({{ offered(upstreams) }}) as offer
-        {%- for upstream in upstreams %}
-        union all
-        select '{{ upstream }}' as upstream, '' as token, 'reader' as status
-        {%- endfor %}
+        {{- unnamed_tokens(upstreams) }}
     ) as news
     where not exists (
         select 1 from {{ consumption }} as seen
@@ -58,8 +55,48 @@
     )
 {%- endmacro %}
 
+{# A row for each upstream that tells who reads it. To Spark each part of a union is work: one for all. #}
+{% macro unnamed_tokens(upstreams) -%}
+    {{- adapter.dispatch('unnamed_tokens', 'lakehouse')(upstreams) -}}
+{%- endmacro %}
+
+{% macro default__unnamed_tokens(upstreams) -%}
+        {%- for upstream in upstreams %}
+        union all
+        select '{{ upstream }}' as upstream, '' as token, 'reader' as status
+        {%- endfor %}
+{%- endmacro %}
+
+{% macro spark__unnamed_tokens(upstreams) %}
+        union all
+        select upstream, '' as token, 'reader' as status
+        from values ('{{ upstreams | join("'), ('") }}') as known (upstream)
+{%- endmacro %}
+
 {# Every token that the upstreams offer, consumed or not. #}
 {% macro offered(upstreams) -%}
+    {{- adapter.dispatch('offered', 'lakehouse')(upstreams) -}}
+{%- endmacro %}
+
+{% macro spark__offered(upstreams) -%}
+    {%- set tables, models = [], [] -%}
+    {%- for upstream in upstreams -%}
+        {%- do (tables if '.' in upstream else models).append(upstream) -%}
+    {%- endfor -%}
+    {%- if tables -%}
+    select distinct table_name as upstream, batch_id as token
+    from {{ state_table('landed') }}
+    where table_name in ('{{ tables | join("', '") }}')
+    {%- endif -%}
+    {{- ' union all ' if tables and models -}}
+    {%- if models -%}
+    select distinct model as upstream, increment_id as token
+    from {{ state_table('increment') }}
+    where model in ('{{ models | join("', '") }}')
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro default__offered(upstreams) -%}
     {%- for upstream in upstreams -%}
         {{- ' union all ' if not loop.first -}}
         {%- if '.' in upstream -%}
@@ -117,15 +154,16 @@
 
 {#
   Empties the scope that the model is about to re-make, so that rows which ceased to exist vanish.
-  After open_increment. With a date column, the days of the rows that go are logged, too.
+  After open_increment. `columns` are those that the predicate asks about. With a date column, the
+  days of the rows that go are logged, too.
 #}
-{% macro replace_scope(predicate_sql, date_column=none) -%}
+{% macro replace_scope(predicate_sql, columns, date_column=none) -%}
     {%- set statements = [] -%}
     {%- if is_incremental() -%}
         {%- if date_column -%}
             {%- do statements.append(insert_touched_dates(this, date_column, predicate_sql)) -%}
         {%- endif -%}
-        {%- do statements.append('delete from ' ~ this ~ ' where ' ~ predicate_sql) -%}
+        {%- do statements.append(delete_rows(this, columns, predicate_sql)) -%}
     {%- elif execute and date_column and adapter.get_relation(
         this.database, this.schema, this.identifier
     ) is not none -%}
@@ -133,6 +171,33 @@
         {%- do statements.append(insert_touched_dates(this, date_column, 'true')) -%}
     {%- endif -%}
     {{- run_statements(statements) -}}
+{%- endmacro %}
+
+{#
+  Deletes the rows of which a predicate holds that asks about some columns alone. Delta on Spark
+  takes no subquery there: it deletes what another query has found.
+#}
+{% macro delete_rows(relation, columns, predicate_sql) -%}
+    {{- adapter.dispatch('delete_rows', 'lakehouse')(relation, columns, predicate_sql) -}}
+{%- endmacro %}
+
+{% macro default__delete_rows(relation, columns, predicate_sql) -%}
+    {{- 'delete from ' ~ relation ~ ' where ' ~ predicate_sql -}}
+{%- endmacro %}
+
+{% macro spark__delete_rows(relation, columns, predicate_sql) -%}
+    {%- set columns = [columns] if columns is string else columns -%}
+    merge into {{ relation }} as kept
+    using (
+        select distinct {{ columns | join(', ') }}
+        from {{ relation }}
+        where {{ predicate_sql }}
+    ) as gone
+    on
+        {%- for column in columns %}
+        {{ 'and ' if not loop.first }}kept.{{ column }} = gone.{{ column }}
+        {%- endfor %}
+    when matched then delete
 {%- endmacro %}
 
 {# Logs the days of the rows as they are now. Before close_increment, in the post_hooks. #}

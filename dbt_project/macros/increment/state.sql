@@ -4,7 +4,9 @@
   the two transactions conflict. Each model only ever touches its own rows.
 #}
 {% macro state_table(name) -%}
-    {{- api.Relation.create(database=target.database, schema='state', identifier=name) -}}
+    {{- api.Relation.create(
+        database=target.get('database'), schema=schema_prefix() ~ 'state', identifier=name
+    ) -}}
 {%- endmacro %}
 
 {# Several statements as the text of one hook, or, where an engine takes one at a time, run here. #}
@@ -33,27 +35,35 @@
         'consumption': 'model varchar, upstream varchar, token varchar, status varchar',
         'touched_date': 'model varchar, increment_id varchar, touched_date date',
     } -%}
-    {%- set schema = api.Relation.create(database=target.database, schema='state') -%}
+    {%- set schema = api.Relation.create(
+        database=target.get('database'), schema=schema_prefix() ~ 'state'
+    ) -%}
     {%- set statements = ['create schema if not exists ' ~ schema.without_identifier()] -%}
     {%- for name, columns in tables.items() -%}
         {%- do statements.append(
-            'create table if not exists ' ~ state_table(name) ~ ' (' ~ columns ~ ')'
-            ~ state_properties(columns)
+            'create table if not exists ' ~ state_table(name)
+            ~ ' (' ~ columns | replace('varchar', text_type()) ~ ')'
+            ~ state_properties(name, columns)
         ) -%}
     {%- endfor -%}
     {{- run_statements(statements) -}}
 {%- endmacro %}
 
-{% macro state_properties(columns) -%}
-    {{- adapter.dispatch('state_properties', 'lakehouse')(columns) -}}
+{% macro state_properties(name, columns) -%}
+    {{- adapter.dispatch('state_properties', 'lakehouse')(name, columns) -}}
 {%- endmacro %}
 
-{% macro default__state_properties(columns) -%}
+{% macro default__state_properties(name, columns) -%}
 {%- endmacro %}
 
 {# Delta refuses two writers at a time of one part of a table: each model has a part of its own. #}
-{% macro trino__state_properties(columns) -%}
+{% macro trino__state_properties(name, columns) -%}
     {{- " with (partitioned_by = array['model'])" if columns.startswith('model ') -}}
+{%- endmacro %}
+
+{% macro spark__state_properties(name, columns) -%}
+    {{- ' using delta' ~ (' partitioned by (model)' if columns.startswith('model ') else '')
+        ~ ' ' ~ table_location(schema_prefix() ~ 'state', name) -}}
 {%- endmacro %}
 
 {#
@@ -88,6 +98,10 @@
     delta_scan('{{ env_var("LAKEHOUSE_STORE", "") or env_var("LAKEHOUSE_HOME", "../lake") }}/raw/_ledger')
 {%- endmacro %}
 
+{% macro spark__ledger() -%}
+    {{- raw_path('_ledger') or 'raw._ledger' -}}
+{%- endmacro %}
+
 {#
   An increment that every known reader has consumed is forgotten, with its dates and its tokens:
   otherwise opening an increment would get slower with every run. A reader is known by its row
@@ -117,11 +131,13 @@
     {%- endset -%}
     {%- set kept = '(select model, increment_id from ' ~ increment ~ ')' -%}
     {{- run_statements([
-        'delete from ' ~ increment ~ ' where (model, increment_id) not in ' ~ awaited
+        delete_rows(increment, ['model', 'increment_id'], '(model, increment_id) not in ' ~ awaited
             ~ ' and model not in (select model from ' ~ consumption
-            ~ " where status = 'pending')",
-        'delete from ' ~ touched_date ~ ' where (model, increment_id) not in ' ~ kept,
-        'delete from ' ~ consumption
-            ~ " where token <> '' and upstream not like '%.%' and (upstream, token) not in " ~ kept,
+            ~ " where status = 'pending')"),
+        delete_rows(
+            touched_date, ['model', 'increment_id'], '(model, increment_id) not in ' ~ kept
+        ),
+        delete_rows(consumption, ['model', 'upstream', 'token'],
+            "token <> '' and upstream not like '%.%' and (upstream, token) not in " ~ kept),
     ]) -}}
 {%- endmacro %}

@@ -22,13 +22,17 @@
     from ({{ get_select_subquery(rows) if config.get('contract').enforced else rows }}) as added
 {%- endmacro %}
 
-{# A table made of a query has no constraints: what a contract says is never null is seen to here. #}
 {% macro trino__get_select_subquery(sql) -%}
+    {{- select_never_null(sql, 'fail') -}}
+{%- endmacro %}
+
+{# A table made of a query has no constraints: what a contract says is never null is seen to here. #}
+{% macro select_never_null(sql, fail) -%}
     select
         {%- for column in model.columns.values() %}
         {%- set name = adapter.quote(column.name) %}
         {%- if column.constraints | selectattr('type', 'equalto', 'not_null') | list %}
-        coalesce({{ name }}, fail('{{ model.name }}.{{ column.name }} is null')) as {{ name }}
+        coalesce({{ name }}, {{ fail }}('{{ model.name }}.{{ column.name }} is null')) as {{ name }}
         {%- else %}
         {{ name }}
         {%- endif -%}
@@ -67,7 +71,7 @@
             ~ ' left join ' ~ schema ~ '.columns as known'
             ~ ' on named.table_schema = known.table_schema and named.table_name = known.table_name'
             ~ " where named.table_type = 'BASE TABLE' and known.column_name is null"
-            ~ " and named.table_schema in ('staging', 'intermediate', 'marts')"
+            ~ " and named.table_schema in ('" ~ written_schemas() | join("', '") ~ "')"
         ) -%}
         {%- for schema, table in wrecks.rows -%}
             {%- do adapter.drop_relation(

@@ -6,7 +6,7 @@
 {% macro text_hash(columns) -%}
     {%- set parts = [] -%}
     {%- for column in columns -%}
-        {%- do parts.append("coalesce(cast(" ~ column ~ " as varchar), '')") -%}
+        {%- do parts.append("coalesce(cast(" ~ column ~ " as " ~ text_type() ~ "), '')") -%}
     {%- endfor -%}
     {{- adapter.dispatch('text_md5', 'lakehouse')(parts | join(" || chr(31) || ")) -}}
 {%- endmacro %}
@@ -17,4 +17,17 @@
 
 {% macro trino__text_md5(text) -%}
     lower(to_hex(md5(to_utf8({{ text }}))))
+{%- endmacro %}
+
+{# Text of any length. #}
+{% macro text_type() -%}
+    {{- adapter.dispatch('text_type', 'lakehouse')() -}}
+{%- endmacro %}
+
+{% macro default__text_type() -%}
+    varchar
+{%- endmacro %}
+
+{% macro spark__text_type() -%}
+    string
 {%- endmacro %}

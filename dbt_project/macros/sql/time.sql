@@ -31,7 +31,12 @@
 {%- endmacro %}
 
 {% macro spark__days_between(first_day, last_day) -%}
-    select explode(sequence({{ first_day }}, {{ last_day }}, interval 1 day)) as date_day
+    select explode(sequence(span.first_day, span.last_day, interval 1 day)) as date_day
+    from (
+        select
+            {{ first_day }} as first_day,
+            {{ last_day }} as last_day
+    ) as span
 {%- endmacro %}
 
 {# Monday is 1, Sunday 7, whatever the engine counts from. #}

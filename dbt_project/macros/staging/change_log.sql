@@ -23,8 +23,8 @@
     {%- set identity = key + ['_change_position', '_op'] -%}
     {%- if not key -%}
         {%- do identity.append(
-            "coalesce(cast(_transaction_order as varchar), concat(cast(_partition as varchar), "
-            ~ "':', _order_key))"
+            "coalesce(cast(_transaction_order as " ~ text_type() ~ "), concat(cast(_partition as "
+            ~ text_type() ~ "), ':', _order_key))"
         ) -%}
     {%- endif -%}
     {%- if not has_news(contract_name()) -%}
@@ -124,7 +124,7 @@ final as (
         {% endfor -%}
         _arrival,
         _batch_id,
-        cast('{{ invocation_id }}' as varchar) as _increment_id
+        cast('{{ invocation_id }}' as {{ text_type() }}) as _increment_id
     from changed
 )
 
@@ -186,6 +186,10 @@ select * from final
 
 {% macro default__is_uncounted() -%}
     _increment_id = '{{ invocation_id }}'
+{%- endmacro %}
+
+{% macro spark__is_uncounted() -%}
+    {{- trino__is_uncounted() -}}
 {%- endmacro %}
 
 {% macro trino__is_uncounted() -%}

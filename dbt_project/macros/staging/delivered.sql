@@ -95,10 +95,14 @@
 {%- endmacro %}
 
 {#
-  Trino computes a CTE once for each place that names it, and the news is named in many: there the
-  hooks of the model gather it in a table of its own.
+  Trino and Spark compute a CTE once for each place that names it, and the news is named in many:
+  there the hooks of the model gather it in a table of its own.
 #}
 {% macro trino__delivered(relation) -%}
+    select * from {{ gathered_news() }}
+{%- endmacro %}
+
+{% macro spark__delivered(relation) -%}
     select * from {{ gathered_news() }}
 {%- endmacro %}
 
@@ -120,6 +124,16 @@
     {%- endif -%}
 {%- endmacro %}
 
+{% macro spark__gather_news() -%}
+    {%- if execute and has_news(contract_name()) -%}
+    create or replace table {{ gathered_news() }}
+    using delta
+    {{ table_location(this.schema, this.identifier ~ '__news') }}
+    as
+    {{ default__delivered(source(*model.sources[0])) }}
+    {%- endif -%}
+{%- endmacro %}
+
 {% macro drop_news() -%}
     {{- adapter.dispatch('drop_news', 'lakehouse')() -}}
 {%- endmacro %}
@@ -131,9 +145,11 @@
     drop table if exists {{ gathered_news() }}
 {%- endmacro %}
 
+{# On Spark the files of a table stay when it goes: it stays, too, and the next news replaces it. #}
+
 {# Below every position of the epoch, above every one before it. #}
 {% macro epoch_position() -%}
-    concat(lpad(cast(_epoch as varchar), 10, '0'), '.')
+    concat(lpad(cast(_epoch as {{ text_type() }}), 10, '0'), '.')
 {%- endmacro %}
 
 {# Whether the event brought the value of a column that may be unavailable. #}
@@ -176,15 +192,15 @@
 #}
 {% macro change_position() -%}
     concat(
-        lpad(cast(_epoch as varchar), 10, '0'), '.',
+        lpad(cast(_epoch as {{ text_type() }}), 10, '0'), '.',
         coalesce(_source_position, ''), '.',
-        lpad(cast(_source_rank as varchar), 4, '0')
+        lpad(cast(_source_rank as {{ text_type() }}), 4, '0')
     )
 {%- endmacro %}
 
 {# The same with the offset: a total order of what was delivered for one key. #}
 {% macro order_key() -%}
-    concat({{ change_position() }}, '.', lpad(cast(_offset as varchar), 19, '0'))
+    concat({{ change_position() }}, '.', lpad(cast(_offset as {{ text_type() }}), 19, '0'))
 {%- endmacro %}
 
 {#
@@ -271,6 +287,10 @@
     {%- endif %}
     insert into {{ target }} ({{ columns }})
     select {{ columns }} from {{ source }}
+{%- endmacro %}
+
+{% macro spark__get_incremental_replace_changed_sql(arg_dict) -%}
+    {{- trino__get_incremental_replace_changed_sql(arg_dict) -}}
 {%- endmacro %}
 
 {# One statement, so that no reader and no crash ever finds rows missing. #}

@@ -95,10 +95,10 @@ met as (
         {{ column }},
         {% endfor -%}
         {% for column in times -%}
-        cast(null as varchar) as {{ column }},
+        cast(null as {{ text_type() }}) as {{ column }},
         {% endfor -%}
         _op,
-        cast(null as varchar) as _order_key,
+        cast(null as {{ text_type() }}) as _order_key,
         _source_ts,
         _batch_id
     from news
@@ -218,7 +218,7 @@ final as (
         {{ column }},
         {% endfor -%}
         _batch_id,
-        cast('{{ invocation_id }}' as varchar) as _increment_id
+        cast('{{ invocation_id }}' as {{ text_type() }}) as _increment_id
     from {{ 'resolved' if toast else 'changed' }}
 )
 

@@ -26,7 +26,7 @@ life ({{ key | join(', ') }}, linked_at, key_at, begins_at, _former_key, ends_at
         key_at,
         linked_at as begins_at,
         _former_key,
-        cast(null as varchar) as ends_at
+        cast(null as {{ text_type() }}) as ends_at
     from link
     union all
     select

@@ -1,4 +1,4 @@
-{# The raw table of a source: DuckDB reads it by its path, Trino by its name. #}
+{# The raw table of a source: DuckDB and Spark read it by its path, Trino by its name. #}
 {% macro raw_table(relation) -%}
     {{- adapter.dispatch('raw_table', 'lakehouse')(relation) -}}
 {%- endmacro %}
@@ -9,6 +9,16 @@
 
 {% macro trino__raw_table(relation) -%}
     {{- relation.incorporate(path={'identifier': contract_name() | replace('.', '_')}) -}}
+{%- endmacro %}
+
+{% macro spark__raw_table(relation) -%}
+    {{- raw_path(contract_name()) or trino__raw_table(relation) -}}
+{%- endmacro %}
+
+{# LAKEHOUSE_SPARK_RAW says where the raw tables lie, as Spark sees it; without it, by name. #}
+{% macro raw_path(folder) -%}
+    {%- set location = env_var('LAKEHOUSE_SPARK_RAW', '') -%}
+    {{- 'delta.`' ~ location ~ '/' ~ folder ~ '`' if location -}}
 {%- endmacro %}
 
 {#

@@ -3,7 +3,7 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['base_sale']) }}",
-        "{{ replace_scope(is_changed_client_day()) }}",
+        "{{ replace_scope(is_changed_client_day(), ['client_id', 'sale_date']) }}",
     ],
     post_hook="{{ close_increment() }}"
 ) }}

@@ -3,7 +3,7 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['hist_client']) }}",
-        "{{ replace_scope(has_changed(ref('hist_client'), 'client_id')) }}",
+        "{{ replace_scope(has_changed(ref('hist_client'), 'client_id'), 'client_id') }}",
     ],
     post_hook=["{{ close_increment() }}"],
 ) }}
@@ -35,7 +35,7 @@ final as (
         valid_to,
         is_current,
         is_deleted,
-        cast('{{ invocation_id }}' as varchar) as _increment_id
+        cast('{{ invocation_id }}' as {{ text_type() }}) as _increment_id
     from versions
 )
 

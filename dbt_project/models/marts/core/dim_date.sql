@@ -6,7 +6,7 @@ with business_date as (
 day as (
     {{ days_between(
         "cast('2016-01-01' as date)",
-        "(select cast(concat(cast(year(business_date) as varchar), '-12-31') as date)
+        "(select cast(concat(cast(year(business_date) as " ~ text_type() ~ "), '-12-31') as date)
           from business_date)"
     ) }}
 ),

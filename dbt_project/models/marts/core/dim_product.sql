@@ -3,7 +3,7 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['hist_product']) }}",
-        "{{ replace_scope(has_changed(ref('hist_product'), 'product_id')) }}",
+        "{{ replace_scope(has_changed(ref('hist_product'), 'product_id'), 'product_id') }}",
     ],
     post_hook=["{{ close_increment() }}"],
 ) }}
@@ -13,7 +13,7 @@ with {{ scd2_versions(ref('hist_product'), 'product_id', {
     'brand': 'brand',
     "coalesce(nullif(trim(department), ''), 'UNKNOWN')": 'department',
     'category': 'category',
-    '"type"': 'product_type',
+    adapter.quote('type'): 'product_type',
     'package_size': 'package_size',
     'list_price': 'list_price',
     'is_active': 'is_active',
@@ -35,7 +35,7 @@ final as (
         valid_to,
         is_current,
         is_deleted,
-        cast('{{ invocation_id }}' as varchar) as _increment_id
+        cast('{{ invocation_id }}' as {{ text_type() }}) as _increment_id
     from versions
 )
 

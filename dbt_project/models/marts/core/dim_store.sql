@@ -3,7 +3,9 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['base_order']) }}",
-        "{{ replace_scope('exists (select 1 from ' ~ pending('base_order') ~ ' as news)') }}",
+        "{{ replace_scope(
+            'exists (select 1 from ' ~ pending('base_order') ~ ' as news)', 'store_id'
+        ) }}",
     ],
     post_hook=["{{ close_increment() }}"],
 ) }}

@@ -3,7 +3,7 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['base_client_interaction']) }}",
-        "{{ replace_scope(is_changed_interaction()) }}",
+        "{{ replace_scope(is_changed_interaction(), 'interaction_id') }}",
     ],
     post_hook="{{ close_increment() }}"
 ) }}

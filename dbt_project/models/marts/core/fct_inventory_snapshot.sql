@@ -3,8 +3,10 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['base_inventory_movement']) }}",
-        "{{ replace_scope(is_after_business_date()) }}",
-        "{{ replace_scope(is_outdated_snapshot()) }}",
+        "{{ replace_scope(is_after_business_date(), 'snapshot_date') }}",
+        "{{ replace_scope(is_outdated_snapshot(), " ~ [
+            'product_id', 'warehouse_id', 'snapshot_date'
+        ] ~ ") }}",
     ],
     post_hook="{{ close_increment() }}"
 ) }}

@@ -7,8 +7,8 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(" ~ upstreams ~ ") }}",
-        "{{ replace_scope(is_changed_order_line()) }}",
-        "{{ replace_scope(is_stale_order_line()) }}",
+        "{{ replace_scope(is_changed_order_line(), 'order_id') }}",
+        "{{ replace_scope(is_stale_order_line(), 'order_id') }}",
     ],
     post_hook="{{ close_increment() }}"
 ) }}

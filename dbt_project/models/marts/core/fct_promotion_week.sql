@@ -3,7 +3,7 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['base_promotion']) }}",
-        "{{ replace_scope(is_changed_promotion()) }}",
+        "{{ replace_scope(is_changed_promotion(), ['product_id', 'week_start_date']) }}",
     ],
     post_hook="{{ close_increment() }}"
 ) }}

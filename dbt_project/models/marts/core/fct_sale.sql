@@ -7,8 +7,8 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(" ~ upstreams ~ ") }}",
-        "{{ replace_scope(is_changed_sale(), date_column='sale_date') }}",
-        "{{ replace_scope(is_stale_sale(), date_column='sale_date') }}",
+        "{{ replace_scope(is_changed_sale(), 'sale_id', date_column='sale_date') }}",
+        "{{ replace_scope(is_stale_sale(), 'sale_id', date_column='sale_date') }}",
     ],
     post_hook=[
         "{{ log_touched_dates(is_changed_sale(), 'sale_date') }}",

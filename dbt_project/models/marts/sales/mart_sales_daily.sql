@@ -3,7 +3,7 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['fct_sale']) }}",
-        "{{ replace_scope(is_touched_day('fct_sale'), date_column='sale_date') }}",
+        "{{ replace_scope(is_touched_day('fct_sale'), 'sale_date', date_column='sale_date') }}",
     ],
     post_hook=[
         "{{ log_touched_dates(is_touched_day('fct_sale'), 'sale_date') }}",

@@ -3,7 +3,7 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['mart_sales_daily']) }}",
-        "{{ replace_scope(is_touched_period('mart_sales_daily', 'week')) }}",
+        "{{ replace_scope(is_touched_period('mart_sales_daily', 'week'), 'week_start_date') }}",
     ],
     post_hook="{{ close_increment() }}"
 ) }}

@@ -8,7 +8,7 @@ final as (
         client_id,
         product_id,
         kind as interaction_kind,
-        "at" as interacted_at,
+        {{ adapter.quote('at') }} as interacted_at,
         _source_ts,
         _increment_id
     from base

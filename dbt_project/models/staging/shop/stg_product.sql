@@ -9,7 +9,7 @@ final as (
         brand,
         department,
         category,
-        "type" as product_type,
+        {{ adapter.quote('type') }} as product_type,
         package_size,
         list_price,
         is_active,

@@ -6,7 +6,7 @@ final as (
     select
         transporter_id,
         name as transporter_name,
-        "mode" as transport_mode,
+        {{ adapter.quote('mode') }} as transport_mode,
         lead_time_days,
         _source_ts,
         _increment_id
