@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stack stack-up stack-status stack-down test-crash test-mutations lint format lock bench bench-land clean
+.PHONY: help demo test test-stack test-parity stack-up stack-status stack-down test-crash test-mutations lint format lock bench bench-land clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 
 test-stack: $(VENV)/.dev ## Start the stack as processes, and test the line on it
 	$(BIN)/pytest tests/stack --durations=15 $(ARGS)
+
+test-parity: $(VENV)/.dev ## The same models on three engines, increments on Spark too (an hour on two cores)
+	LAKEHOUSE_PARITY_SPARK_BUILDS=3 $(BIN)/pytest -s tests/stack/test_parity.py $(ARGS)
 
 stack-up: $(VENV)/.dev ## Start the whole stack as processes of this machine, to try things on
 	$(BIN)/python -m tests.stack.native up

@@ -34,7 +34,7 @@ MUTATIONS = [
     Mutation(
         "order by time instead of position",
         f"{STAGING}/delivered.sql",
-        "        lpad(cast(_epoch as varchar), 10, '0'), '.',\n"
+        "        lpad(cast(_epoch as {{ text_type() }}), 10, '0'), '.',\n"
         "        coalesce(_source_position, ''), '.',\n",
         "        lpad(cast(_source_ts_us as varchar), 20, '0'), '.',\n",
         ("18-clock-backwards", "43-snapshot-of-a-new-epoch"),
@@ -63,7 +63,7 @@ MUTATIONS = [
     Mutation(
         "ignore epochs",
         f"{STAGING}/delivered.sql",
-        "        lpad(cast(_epoch as varchar), 10, '0'), '.',\n",
+        "        lpad(cast(_epoch as {{ text_type() }}), 10, '0'), '.',\n",
         "        '0000000000', '.',\n",
         ("43-snapshot-of-a-new-epoch", "43-incomplete-snapshot"),
     ),

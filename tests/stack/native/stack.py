@@ -26,6 +26,7 @@ _SPARK_OPTIONS = (
     "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN "
     "-Dspark.sql.files.minPartitionNum=1"
 )
+_TRINO_OPTIONS = "-XX:TieredStopAtLevel=1"
 _READY_SECONDS, _ONCE_SECONDS = 180.0, 120.0
 
 
@@ -168,6 +169,8 @@ class Stack:
             path = f"{self._components.trino_java}:{path}"
         if service.name == "spark":
             found |= {"JDK_JAVA_OPTIONS": _SPARK_OPTIONS, "SPARK_PARTITIONS": "1"}
+        if service.name == "trino":
+            found["JDK_JAVA_OPTIONS"] = _TRINO_OPTIONS
         return {
             "PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8",
             "KAFKA_JARS": str(self._components.kafka_jars), **found,
