@@ -13,7 +13,9 @@ from deltalake.exceptions import CommitFailedError
 from tests.stack.native.stack import Stack
 from tests.stack.parity import SparkServer
 
-COMMITS = 12
+COMMITS = 8
+# Without it, Spark would lose nearly every race, and try for minutes.
+PAUSE_SECONDS = 0.1
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_spark_and_another_writer_lose_no_commit(
     done, counted = threading.Event(), Counter[str]()
 
     def append_by_the_other() -> None:
-        while not done.is_set():
+        while not done.wait(PAUSE_SECONDS):
             row = pa.table({"id": pa.array([1_000 + counted["other"]], pa.int64())})
             try:
                 write_deltalake(place, row, mode="append", storage_options=keys)
