@@ -17,7 +17,7 @@ demo: $(VENV)/.demo ## Set up, then run the whole line on real purchases (ARGS="
 
 test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 	$(MAKE) --no-print-directory lint
-	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile --durations=25 $(ARGS)
+	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder --durations=25 $(ARGS)
 
 test-stack: $(VENV)/.dev ## Start the stack as processes, and test the line on it
 	$(BIN)/pytest tests/stack --durations=15 $(ARGS)
