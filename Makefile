@@ -22,8 +22,8 @@ test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 test-stack: $(VENV)/.dev ## Start the stack as processes, and test the line on it
 	$(BIN)/pytest tests/stack --durations=15 $(ARGS)
 
-test-parity: $(VENV)/.dev ## The same models on three engines, increments on Spark too (an hour on two cores)
-	LAKEHOUSE_PARITY_SPARK_BUILDS=3 $(BIN)/pytest -s tests/stack/test_parity.py $(ARGS)
+test-parity: $(VENV)/.dev ## All models on three engines: on Spark, an hour on two cores
+	LAKEHOUSE_PARITY_SPARK_MODELS=all $(BIN)/pytest -s tests/stack/test_parity.py $(ARGS)
 
 stack-up: $(VENV)/.dev ## Start the whole stack as processes of this machine, to try things on
 	$(BIN)/python -m tests.stack.native up

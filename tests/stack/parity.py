@@ -204,10 +204,15 @@ def _target_folder(engine: Engine, home: Path) -> Path:
 
 
 def models(engine: Engine, home: Path) -> dict[str, str]:
-    """Models and where the engine has them, those first that others are made of."""
-    manifest = json.loads((_target_folder(engine, home) / "manifest.json").read_text())
+    """The models of the last build, and where the engine has them, in the order of building."""
+    told = _target_folder(engine, home)
+    manifest = json.loads((told / "manifest.json").read_text())
+    results = json.loads((told / "run_results.json").read_text())["results"]
+    built = {result["unique_id"] for result in results}
     nodes = {
-        name: node for name, node in manifest["nodes"].items() if node["resource_type"] == "model"
+        name: node
+        for name, node in manifest["nodes"].items()
+        if node["resource_type"] == "model" and name in built
     }
     order = TopologicalSorter(
         {
