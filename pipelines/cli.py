@@ -72,8 +72,11 @@ def doctor(context: typer.Context, as_json: Json = False) -> None:
     else:
         for finding in findings:
             mark = "[green]✓[/]" if finding.ok else "[red]✗[/]"
-            remedy = f"\n  → {finding.remedy}" if finding.remedy else ""
-            out.print(f"{mark} {finding.check}: {finding.detail}{remedy}", highlight=False)
+            told = f"{finding.check}: {finding.detail}"
+            if finding.remedy:
+                told += f"\n  → {finding.remedy}"
+            # What stands in brackets, as in package[extra], is no markup.
+            out.print(f"{mark} {escape(told)}", highlight=False)
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 

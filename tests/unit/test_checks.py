@@ -10,7 +10,10 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from pipelines import cli
+from pipelines.checks.finding import Finding
 from pipelines.checks.kafka import check_connect
 from pipelines.checks.source_database import _slots
 from pipelines.doctor import examine
@@ -101,6 +104,15 @@ def test_a_service_that_is_down_is_told_with_a_remedy(
     assert "127.0.0.1" in finding.detail
     assert finding.remedy
     assert "secret" not in finding.detail
+
+
+def test_a_remedy_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    remedy = "pip install 'lakehouse-platform[postgres]'"
+    finding = Finding("source database", False, "psycopg is not installed", remedy)
+    monkeypatch.setattr(cli.examination, "examine", lambda settings: [finding])
+    done = CliRunner().invoke(cli.app, ["doctor"])
+    assert done.exit_code == 1
+    assert remedy in done.stdout
 
 
 @pytest.mark.parametrize(
