@@ -22,7 +22,7 @@ def test_what_cannot_be_told_is_logged_once() -> None:
 
 
 def test_tables_that_no_engine_reaches_are_not_registered(lake: Lake) -> None:
-    settings = lake.settings.model_copy(update={"metastore": AWAY})
+    settings = lake.settings.model_copy(update={"metastore": AWAY, "store": None})
     with (
         pytest.raises(UsageError, match="on this machine's disk"),
         opened(lake.contracts, settings, "run"),
