@@ -4,7 +4,7 @@
   ends where the next one opens, or where the thing is deleted. A run re-cuts all versions of the
   keys that have news, and of them only: a late event may fall between two versions.
 
-      pre_hook:  open_increment(['hist_x']), replace_scope(has_changed(ref('hist_x'), 'x_id'))
+      pre_hook:  open_increment(['hist_x']), replace_scope(has_changed(ref('hist_x'), 'x_id'), 'x_id')
       the model: with {{ scd2_versions(ref('hist_x'), 'x_id', {…}) }}, final as (… from versions)
 
   Order is the source's (_order_key). Boundaries are times of the source, and those may run
