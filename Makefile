@@ -25,7 +25,7 @@ test-stack: $(VENV)/.dev ## Start the stack as processes, and test the line on i
 test-stores: $(VENV)/.dev ## What concerns the S3 store, on versitygw and on MinIO
 	LAKEHOUSE_TEST_STORES="versitygw minio" $(BIN)/pytest tests/stack/test_s3.py $(ARGS)
 
-test-parity: $(VENV)/.dev ## All models on three engines, with their data tests: an hour on two cores
+test-parity: $(VENV)/.dev ## All models and data tests on three engines: an hour on two cores
 	LAKEHOUSE_PARITY=full $(BIN)/pytest -s tests/stack/test_parity.py $(ARGS)
 
 stack-up: $(VENV)/.dev ## Start the whole stack as processes of this machine, to try things on
