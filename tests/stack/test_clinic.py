@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import duckdb
 import psycopg
@@ -133,7 +134,7 @@ def place(components: Components) -> Iterator[Place]:
         made.statuses = made.stage()
         with pytest.MonkeyPatch.context() as patch:
             # What is compared is no Delta, and loading the extension takes most of the time.
-            patch.setattr(duck, "load_delta", lambda connection: None)
+            patch.setattr(duck, "load_delta", create_autospec(duck.load_delta))
             yield made
     finally:
         stack.down()
