@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +10,13 @@ import typer
 from rich.markup import escape
 
 from pipelines import doctor as examination
-from pipelines import logs
 from pipelines import status as state
 from pipelines.commands import (
     backfill,
     contract,
     dead_letters,
     erase,
+    hand_over,
     init_env,
     landing,
     maintain,
@@ -28,9 +27,8 @@ from pipelines.commands import (
     verify,
 )
 from pipelines.commands.options import Json
-from pipelines.errors import LakehouseError, UsageError
 from pipelines.settings import load_settings
-from pipelines.terminal import err, out, print_json
+from pipelines.terminal import call, out, print_json
 
 app = typer.Typer(
     help="Change events in, tested marts out.",
@@ -92,6 +90,7 @@ for command in (
     resnapshot.resnapshot,
     maintain.maintain,
     erase.erase,
+    hand_over.hand_over,
     init_env.init_env,
     verify.verify,
 ):
@@ -103,19 +102,8 @@ app.add_typer(dead_letters.app, name="dead-letters")
 
 
 def main() -> None:
-    """Entry point: turns errors that a person can act on into two lines and an exit code."""
-    debug = "--debug" in sys.argv
-    try:
-        logs.configure(sys.argv)
-        app()
-    except LakehouseError as error:
-        if debug:
-            raise
-        # What stands in brackets, as in package[extra], is no markup.
-        cause, remedy = escape(error.cause), escape(error.remedy)
-        err.print(f"[bold red]error:[/] {cause}", highlight=False, soft_wrap=True)
-        err.print(f"[bold]remedy:[/] {remedy}", highlight=False, soft_wrap=True)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+    """Entry point."""
+    call(app)
 
 
 if __name__ == "__main__":

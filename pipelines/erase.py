@@ -36,6 +36,7 @@ from pipelines.lake.duck import connect
 from pipelines.lake.ids import now
 from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path, read
+from pipelines.lake.writer import LAKEHOUSE, refuse_other_writer
 from pipelines.settings import Settings
 from pipelines.traces import Traces
 
@@ -200,6 +201,7 @@ def _erase_rows(
 ) -> int:
     """Rewrite the raw table, upon the version read; returns the rows that named the person."""
     found = DeltaTable(_path(settings, table))
+    refuse_other_writer(found, LAKEHOUSE)
     scan = delta_scan(found)
     ((rows,),) = connection.execute(
         f"select count(*) from {scan} where {_names_person(table, person)}"

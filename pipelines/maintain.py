@@ -28,6 +28,7 @@ from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.publish import read_manifest
 from pipelines.lake.tables import EXPIRY, again_if_overtaken, raw_path
+from pipelines.lake.writer import LAKEHOUSE, writer_of
 from pipelines.settings import Settings
 
 log = structlog.get_logger()
@@ -272,7 +273,10 @@ def _planned(settings: Settings, target: Target, keep: timedelta, run_id: str) -
 
 def _refusal(target: Target) -> str | None:
     """Why a table is left as it is; None where it may be maintained."""
-    properties = DeltaTable(str(target.path)).metadata().configuration
+    table = DeltaTable(str(target.path))
+    if (writer := writer_of(table)) != LAKEHOUSE:
+        return f"all: {writer} writes it, and maintains it"
+    properties = table.metadata().configuration
     if target.published is None and properties.get(EXPIRY):
         # A checkpoint would leave out, for good, the app transactions that have expired.
         return f"all: its property {EXPIRY} lets progress expire"

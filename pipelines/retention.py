@@ -24,6 +24,7 @@ from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.sql import delta_scan, identifier
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path
+from pipelines.lake.writer import LAKEHOUSE, refuse_other_writer
 from pipelines.settings import Settings
 
 log = structlog.get_logger()
@@ -108,6 +109,7 @@ def _mark_retired(
     ledger, _ = books.open_ledger(settings.raw, Contracts([table]))
     path = raw_path(settings.raw, table)
     found = DeltaTable(str(path))
+    refuse_other_writer(found, LAKEHOUSE)
     batches = pa.table({"batch_id": sorted(ledger.progress(table.topic).batches)})
     connection.register("counted_batch", batches)
     connection.execute(f"create or replace temp view raw_row as from {delta_scan(found)}")

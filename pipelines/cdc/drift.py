@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import duckdb
 
 from pipelines.cdc import novelty
@@ -25,7 +27,19 @@ def refuse_drift(connection: duckdb.DuckDBPyConnection, table: Table) -> None:
             where reason_code = '{DRIFT}' and novelty = '{novelty.NEW}'
             group by reason order by rows desc, reason"""
     ).fetchall()
-    if not found:
+    refuse_drifted(table, found)
+
+
+def refuse_drifted(table: Table, found: Sequence[tuple[str, int]]) -> None:
+    """Stop where rows have drifted and the contract says so.
+
+    Args:
+        found: reason and number of rows, the most frequent first.
+
+    Raises:
+        LakehouseError: there are some.
+    """
+    if table.on_drift != "stop" or not found:
         return
     fields = "; or ".join(reason for reason, _ in found[:_EXAMPLES])
     raise LakehouseError(

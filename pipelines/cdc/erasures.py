@@ -7,7 +7,7 @@ id of nobody; of rows that are the person (the id is part of the key) nothing el
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -78,49 +78,28 @@ def mentioned(table: Table, text: str, subject: str | None = None) -> Iterator[P
             yield Person(str(column.subject), value)
 
 
-class Erasures:
-    """The list of erased persons."""
+class Erased:
+    """Erased persons, as they were known at some moment.
 
-    def __init__(self, raw: Path, masker: Masker) -> None:
-        self._path = raw / FOLDER
+    Args:
+        tokens: from `Person.token`.
+    """
+
+    def __init__(self, masker: Masker, tokens: Set[str] = frozenset()) -> None:
         self._masker = masker
-        self._table: DeltaTable | None = None
-        self._tokens: set[str] = set()
-        self._version = -1
+        self._tokens = tokens
 
-    def add(self, person: Person, erasure_id: str, erased_at: datetime) -> bool:
-        """Put a person on the list; False if already there."""
-        if person in self:
-            return False
-        if self._table is None:
-            self._table = open_or_create(self._path, SCHEMA, description="erased persons, hashed")
-        row = {
-            "erasure_id": erasure_id,
-            "subject": person.subject,
-            "token": person.token(self._masker),
-            "erased_at": erased_at,
-        }
-        append(self._table, pa.Table.from_pylist([row], SCHEMA), metadata={}, transactions={})
-        return True
+    def tokens(self) -> Set[str]:
+        """The tokens of all of them."""
+        return self._tokens
 
     def __contains__(self, person: Person) -> bool:
-        return person.token(self._masker) in self._known()
-
-    def _known(self) -> set[str]:
-        """All tokens, by the newest version of the list."""
-        if self._table is None and DeltaTable.is_deltatable(str(self._path)):
-            self._table = DeltaTable(str(self._path))
-        if self._table is not None:
-            self._table.update_incremental()
-            if self._table.version() != self._version:
-                self._tokens = set(read(self._table, SCHEMA)["token"].to_pylist())
-                self._version = self._table.version()
-        return self._tokens
+        return person.token(self._masker) in self.tokens()
 
     def keep_out(self, connection: duckdb.DuckDBPyConnection, table: Table) -> None:
         """Make rows of `decoded` that name an erased person name nobody, and empty such letters."""
         columns = subject_columns(table)
-        if not columns or not self._known():
+        if not columns or not self.tokens():
             return
         for column in columns:
             value = identifier(f"v_{column.name}")
@@ -151,3 +130,39 @@ class Erasures:
     def is_mentioned(self, table: Table, text: str) -> bool:
         """Whether a message names somebody on the list."""
         return any(person in self for person in mentioned(table, text))
+
+
+class Erasures(Erased):
+    """The list of erased persons, as it is now."""
+
+    def __init__(self, raw: Path, masker: Masker) -> None:
+        super().__init__(masker)
+        self._path = raw / FOLDER
+        self._table: DeltaTable | None = None
+        self._version = -1
+
+    def add(self, person: Person, erasure_id: str, erased_at: datetime) -> bool:
+        """Put a person on the list; False if already there."""
+        if person in self:
+            return False
+        if self._table is None:
+            self._table = open_or_create(self._path, SCHEMA, description="erased persons, hashed")
+        row = {
+            "erasure_id": erasure_id,
+            "subject": person.subject,
+            "token": person.token(self._masker),
+            "erased_at": erased_at,
+        }
+        append(self._table, pa.Table.from_pylist([row], SCHEMA), metadata={}, transactions={})
+        return True
+
+    def tokens(self) -> Set[str]:
+        """The tokens of all of them, by the newest version of the list."""
+        if self._table is None and DeltaTable.is_deltatable(str(self._path)):
+            self._table = DeltaTable(str(self._path))
+        if self._table is not None:
+            self._table.update_incremental()
+            if self._table.version() != self._version:
+                self._tokens = set(read(self._table, SCHEMA)["token"].to_pylist())
+                self._version = self._table.version()
+        return self._tokens

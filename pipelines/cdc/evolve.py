@@ -32,6 +32,7 @@ from pipelines.lake.tables import (
     contract_mark,
     raw_path,
 )
+from pipelines.lake.writer import LAKEHOUSE, Writer, refuse_other_writer
 
 log = structlog.get_logger()
 
@@ -53,19 +54,23 @@ def is_wider(former: pa.DataType, wanted: pa.DataType) -> bool:
 
 
 def evolve_raw_tables(
-    raw: Path, contracts: Contracts, connection: duckdb.DuckDBPyConnection, masker: Masker
+    raw: Path,
+    contracts: Contracts,
+    connection: duckdb.DuckDBPyConnection,
+    masker: Masker,
+    writer: Writer = LAKEHOUSE,
 ) -> None:
     """Bring every raw table to its contract; costs nothing where it has been.
 
     Raises:
-        LakehouseError: a contract gives a landed column a type that is not wider, or no longer
-            names it; a table has rows that the masking key does not open; or others keep
-            committing to a table.
+        LakehouseError: a table is another writer's; a contract gives a landed column a type that
+            is not wider, or no longer names it; a table has rows that the masking key does not
+            open; or others keep committing to a table.
     """
     masker.install(connection)
     for table in contracts.tables:
         try:
-            _evolve(raw_path(raw, table), table, connection, masker)
+            _evolve(raw_path(raw, table), table, connection, masker, writer)
         except CommitFailedError as error:
             raise LakehouseError(
                 f"{table.topic} is to be brought to its new contract, but another process keeps "
@@ -89,9 +94,14 @@ def refuse_changed_contract(found: DeltaTable, table: Table) -> None:
 
 @again_if_overtaken
 def _evolve(
-    path: Path, table: Table, connection: duckdb.DuckDBPyConnection, masker: Masker
+    path: Path,
+    table: Table,
+    connection: duckdb.DuckDBPyConnection,
+    masker: Masker,
+    writer: Writer,
 ) -> None:
     found = DeltaTable(str(path))
+    refuse_other_writer(found, writer)
     present = pa.schema(found.schema())
     wanted = _wanted(present, table)
     if found.transaction_version(CONTRACT) == contract_mark(table) and wanted == present:

@@ -95,7 +95,7 @@ class Block:
         """One of them as a line of a capture file."""
         if not self._by_place:
             self._by_place = {_offset_of(message): message for message in self._messages}
-        return _line(self._by_place[partition, offset])
+        return line(self._by_place[partition, offset])
 
     def ends(self) -> dict[int, int]:
         """Per partition, the offset after its last message."""
@@ -113,7 +113,7 @@ def _offset_of(message: Message) -> tuple[int, int]:
     return message.partition(), message.offset()
 
 
-def _line(message: Message) -> str:
+def line(message: Message) -> str:
     """A message as a line of a capture file; what is no text stands there as base64."""
     kind, milliseconds = message.timestamp()
     headers = [_texts([value]) for _, value in message.headers() or ()]

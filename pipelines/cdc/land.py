@@ -40,19 +40,19 @@ from pipelines.cdc.erasures import Erasures
 from pipelines.cdc.evolve import evolve_raw_tables, refuse_changed_contract
 from pipelines.cdc.ledger import FOLDER, Ledger, Progress
 from pipelines.cdc.masking import Masker, load_masker
+from pipelines.cdc.raw_rows import new_rows
 from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.metastore import Metastore
 from pipelines.lake.tables import (
-    LANDING_COLUMNS,
     again_if_overtaken,
     append,
     create_raw_tables,
     raw_path,
-    raw_schema,
 )
+from pipelines.lake.writer import LAKEHOUSE, Writer, refuse_other_writer
 from pipelines.settings import Settings
 
 log = structlog.get_logger()
@@ -146,12 +146,13 @@ class Landing:
         settings: Settings,
         run_id: str,
         connection: duckdb.DuckDBPyConnection,
+        writer: Writer = LAKEHOUSE,
     ) -> None:
         self._metastore = _metastore(settings)
-        self._masker = load_masker(settings)
+        self.masker = load_masker(settings)
         self.ledger, overview = books.open_ledger(settings.raw, contracts)
-        create_raw_tables(settings.raw, contracts)
-        evolve_raw_tables(settings.raw, contracts, connection, self._masker)
+        create_raw_tables(settings.raw, contracts, writer)
+        evolve_raw_tables(settings.raw, contracts, connection, self.masker, writer)
         resolutions.complete(settings.raw, self.ledger, run_id)
         # Names and stamps of the files that were read to their end.
         names, stamps = (overview[name].to_pylist() for name in ("source_file", "source_stamp"))
@@ -172,15 +173,15 @@ class Landing:
         with _contended(topic):
             for file in files:
                 self.report.batches += self._lander(topic).land_file(file)
-        self._note_news()
+        self.note_news()
 
     def land_messages(self, topic: str, source: str, messages: Messages) -> None:
         """Land messages of one topic as one batch."""
         with _contended(topic):
             self.report.batches += self._lander(topic).land_messages(source, messages)
-        self._note_news()
+        self.note_news()
 
-    def _note_news(self) -> None:
+    def note_news(self) -> None:
         """Tell the metastore of each table's last batch."""
         if self._metastore is None:
             return
@@ -208,7 +209,7 @@ class Landing:
         """The lander of a topic, or of a table of a shared one."""
         if topic not in self._landers:
             common = (
-                topic, self._contracts, self._settings, self._connection, self._masker,
+                topic, self._contracts, self._settings, self._connection, self.masker,
                 self.ledger, self._run_id,
             )  # fmt: skip
             self._landers[topic] = (
@@ -221,15 +222,20 @@ class Landing:
 
 
 @contextmanager
-def opened(contracts: Contracts, settings: Settings, run_id: str) -> Iterator[Landing]:
+def opened(
+    contracts: Contracts, settings: Settings, run_id: str, writer: Writer = LAKEHOUSE
+) -> Iterator[Landing]:
     """Begin a landing.
 
+    Args:
+        writer: the engine that is going to append to the raw tables.
+
     Raises:
-        LakehouseError: the masking key changed, the books of the lake do not agree, or a contract
-            gave a landed column another type.
+        LakehouseError: the masking key changed, the books of the lake do not agree, a contract
+            gave a landed column another type, or a table is another engine's.
     """
     with connect(settings) as connection:
-        yield Landing(contracts, settings, run_id, connection)
+        yield Landing(contracts, settings, run_id, connection, writer)
 
 
 def _metastore(settings: Settings) -> Metastore | None:
@@ -405,6 +411,7 @@ class _TopicLander:
         if self._raw is None or self._contract is None:
             return {}
         self._raw.update_incremental()
+        refuse_other_writer(self._raw, LAKEHOUSE)
         refuse_changed_contract(self._raw, self._contract)
         partitions = self._connection.execute(
             "select distinct partition_no from decoded where partition_no is not null"
@@ -613,39 +620,3 @@ class _SharedTopicLander(_TopicLander):
                 known = [r[name] for r in (row, told) if r[name] is not None]
                 row[name] = choose(known) if known else None
         return _Written([*rows.values(), *placeless], own.named, own.letters)
-
-
-def new_rows(
-    connection: duckdb.DuckDBPyConnection,
-    contract: Table,
-    masker: Masker,
-    batch_id: str,
-    landed_at: datetime,
-) -> pa.RecordBatchReader:
-    """The rows of the view `judged` that are new, as the raw table stores them."""
-    schema = raw_schema(contract)
-    constants = {"_batch_id": "?", "_landed_at": "?::timestamptz"}
-    columns = ", ".join(
-        [f'"v_{column.name}"' for column in contract.landed_columns]
-        + [constants.get(name, name) for name in LANDING_COLUMNS.names]
-    )
-    found = connection.execute(
-        f"""select {columns} from judged
-            where novelty = '{novelty.NEW}' and disposition in ('{LANDED}', '{TRUNCATE}')""",
-        [batch_id, landed_at],
-    )
-
-    def stored(column: pa.Array, field: pa.Field) -> pa.Array:
-        sealed = field.name == "_extra" and contract.has_pii
-        return _sealed(masker, column) if sealed else column.cast(field.type)
-
-    batches: Iterator[pa.RecordBatch] = (
-        pa.record_batch([*map(stored, batch.columns, schema)], schema=schema)
-        for batch in found.to_arrow_reader(100_000)
-    )
-    return pa.RecordBatchReader.from_batches(schema, batches)
-
-
-def _sealed(masker: Masker, texts: pa.Array) -> pa.Array:
-    """Unknown fields may hold personal data that no rule covers yet."""
-    return pa.array([t and masker.seal_text(t) for t in texts.to_pylist()], pa.string())

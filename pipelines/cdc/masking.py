@@ -42,6 +42,10 @@ class Masker:
         seal_key = HKDF(SHA256(), length=32, salt=None, info=b"lakehouse seal v1").derive(secret)
         self._cipher = AESGCM(seal_key)
 
+    def __reduce__(self) -> tuple[type[Masker], tuple[bytes]]:
+        """Goes to other processes as its secret."""
+        return Masker, (self._secret,)
+
     @property
     def fingerprint(self) -> str:
         """Names the key without telling it; equal keys have equal fingerprints."""

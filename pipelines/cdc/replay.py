@@ -23,9 +23,9 @@ from pipelines.cdc.dead_letters import Choice
 from pipelines.cdc.decode import DEAD, LANDED, ROUTED, TRUNCATE, Decoder, control_kind
 from pipelines.cdc.erasures import Erasures
 from pipelines.cdc.evolve import evolve_raw_tables
-from pipelines.cdc.land import new_rows
 from pipelines.cdc.ledger import Ledger
 from pipelines.cdc.masking import Masker, load_masker
+from pipelines.cdc.raw_rows import new_rows
 from pipelines.cdc.resolutions import Mark, Resolutions
 from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
@@ -33,6 +33,7 @@ from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.tables import again_if_overtaken, append, create_raw_tables, raw_path
+from pipelines.lake.writer import LAKEHOUSE, refuse_other_writer
 from pipelines.settings import Settings
 
 _LETTERS_A_BATCH = 50_000
@@ -306,6 +307,8 @@ class _TopicReplay:
         resolved = self._resolutions.resolved()
         path = raw_path(self._raw_folder, self._contract) if self._contract else None
         raw = DeltaTable(str(path)) if path else None
+        if raw:
+            refuse_other_writer(raw, LAKEHOUSE)
         places = [message.place for message in decoded if message.place is not None]
         in_raw = _rows_at(self._connection, path, places) if path else {}
         marks: dict[int, Mark] = {}

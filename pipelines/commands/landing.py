@@ -82,13 +82,13 @@ def land(
                 batch_seconds=batch_seconds,
             )  # fmt: skip
             if follow:
-                stack.enter_context(_set_by_signals(stream.stop))
+                stack.enter_context(set_by_signals(stream.stop))
             if metrics_port is not None:
                 stack.enter_context(served(stream.metrics, metrics_host, metrics_port))
         stack.enter_context(err.status("Following …" if follow else "Landing …"))
         stack.enter_context(clear_about_storage(settings))
         report = chain.land_new(settings, stream or source, new_id())
-    _print_landing(report, as_json)
+    print_landing(report, as_json)
     _judge_dead_letters(report, strict)
 
 
@@ -144,7 +144,7 @@ def _kafka_source(
 
 
 @contextmanager
-def _set_by_signals(stop: Event) -> Iterator[None]:
+def set_by_signals(stop: Event) -> Iterator[None]:
     """Let the first SIGINT or SIGTERM set the event; a second one acts as ever."""
     former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
@@ -212,7 +212,8 @@ def _judge_dead_letters(report: LandReport, strict: bool) -> None:
         raise typer.Exit(1)
 
 
-def _print_landing(report: LandReport, as_json: bool) -> None:
+def print_landing(report: LandReport, as_json: bool) -> None:
+    """Print what a landing did, by topic."""
     if as_json:
         print_json(
             {

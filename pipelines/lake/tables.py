@@ -20,6 +20,7 @@ from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipelines.contract import Column, Contracts, Table
+from pipelines.lake.writer import LAKEHOUSE, PROPERTY, Writer
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 PARTITIONS = ["year", "month"]
@@ -118,8 +119,12 @@ def open_or_create(path: Path, schema: pa.Schema, *, description: str) -> DeltaT
     return DeltaTable.create(str(path), schema=schema, mode="ignore", description=description)
 
 
-def create_raw_tables(raw: Path, contracts: Contracts) -> None:
-    """Create every raw table of the contracts, so that models find all their sources."""
+def create_raw_tables(raw: Path, contracts: Contracts, writer: Writer = LAKEHOUSE) -> None:
+    """Create every raw table of the contracts, so that models find all their sources.
+
+    Args:
+        writer: the engine that is to write those that are created.
+    """
     for table in contracts.tables:
         path = raw_path(raw, table)
         if DeltaTable.is_deltatable(str(path)):
@@ -131,6 +136,8 @@ def create_raw_tables(raw: Path, contracts: Contracts) -> None:
             mode="ignore",
             partition_by=PARTITIONS,
             description=f"raw {table.topic}",
+            configuration=None if writer == LAKEHOUSE else {PROPERTY: writer},
+            raise_if_key_not_exists=False,
             commit_properties=CommitProperties(
                 app_transactions=[Transaction(CONTRACT, contract_mark(table))]
             ),

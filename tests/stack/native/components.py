@@ -56,7 +56,7 @@ class Components:
         metastore: folder of Hive's metastore, with `lib`, `extra` and `scripts`.
         trino: folder of Trino's server.
         trino_java: folder of the Java that is new enough for Trino.
-        spark: folder of Spark.
+        spark: folder of Spark, with its Python API.
         spark_jars: Delta Lake and the S3 file system for Spark, and the log store.
     """
 
@@ -101,7 +101,7 @@ def install() -> Components:
         metastore=CACHE / f"metastore-{METASTORE}",
         trino=CACHE / "-".join(["trino", TRINO, *_TRINO_PLUGINS]),
         trino_java=_java_of_trino(),
-        spark=CACHE / f"spark-{SPARK}",
+        spark=CACHE / f"spark-{SPARK}-python",
         spark_jars=CACHE / f"spark-jars-{_digest(_SPARK_EXTRA)}",
     )
     _kept(found.kafka_jars, _fetch_kafka)
@@ -258,9 +258,11 @@ def _fetch_spark(folder: Path) -> None:
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as packed:
         for member in packed:
-            _, _, name = member.name.partition("/deps/")
-            if name.startswith(("bin/", "jars/")):
-                member.name = name
+            _, _, name = member.name.partition("/")
+            name = name.removeprefix("deps/")
+            if name.startswith(("bin/", "jars/", "lib/")):
+                # Where `spark-submit` looks for what Python programs import.
+                member.name = f"python/{name}" if name.startswith("lib/") else name
                 packed.extract(member, folder, filter="data")
     archive.unlink()
 
