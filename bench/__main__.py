@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import batches, follow, freshness, hot, land, line, maintain, poison, stage
+from bench import batches, follow, freshness, hot, land, line, maintain, poison, spark, stage
 
 BENCHES = {
     "batches": batches.main,
@@ -20,6 +20,7 @@ BENCHES = {
     "all-clients": line.all_clients,
     "maintain": maintain.main,
     "poison": poison.main,
+    "spark": spark.main,
     "stage": stage.main,
 }
 

@@ -27,7 +27,7 @@ from pipelines.cdc.kafka_cluster import (
 )
 from pipelines.cdc.land import Landing, opened
 from pipelines.commands.landing import print_landing, set_by_signals
-from pipelines.commands.options import AcceptGap, Json, KafkaConfig, Topics
+from pipelines.commands.options import AcceptGap, KafkaConfig, Topics
 from pipelines.contract import Contracts, load_contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.ids import new_id
@@ -68,7 +68,6 @@ def land_cdc(
     batch_seconds: Annotated[
         float, typer.Option(min=0.1, help="With --follow: seconds between micro-batches.")
     ] = 10.0,
-    as_json: Json = False,
 ) -> None:
     """Land change events from Kafka into the raw tables, each message exactly once.
 
@@ -108,7 +107,7 @@ def land_cdc(
             _await(queries)
     finally:
         cluster.consumer.close()
-    print_landing(landing.report, as_json)
+    print_landing(landing.report, as_json=False)
 
 
 @dataclass(frozen=True)

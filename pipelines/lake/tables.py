@@ -20,7 +20,7 @@ from deltalake.exceptions import CommitFailedError
 from tenacity import retry, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from pipelines.contract import Column, Contracts, Table
-from pipelines.lake.writer import LAKEHOUSE, PROPERTY, Writer
+from pipelines.lake.writer import LAKEHOUSE, Writer, properties_for
 
 UTC_MICROSECONDS = pa.timestamp("us", tz="UTC")
 PARTITIONS = ["year", "month"]
@@ -136,7 +136,7 @@ def create_raw_tables(raw: Path, contracts: Contracts, writer: Writer = LAKEHOUS
             mode="ignore",
             partition_by=PARTITIONS,
             description=f"raw {table.topic}",
-            configuration=None if writer == LAKEHOUSE else {PROPERTY: writer},
+            configuration=None if writer == LAKEHOUSE else properties_for(writer),
             raise_if_key_not_exists=False,
             commit_properties=CommitProperties(
                 app_transactions=[Transaction(CONTRACT, contract_mark(table))]

@@ -19,6 +19,15 @@ LAKEHOUSE: Writer = "lakehouse"
 SPARK: Writer = "spark"
 # A table without it is written by this package.
 PROPERTY = "lakehouse.writer"
+_OF_SPARK = {
+    # Spark's checkpoints with structs of statistics keep DuckDB from reading tables with times.
+    "delta.checkpoint.writeStatsAsStruct": "false",
+}
+
+
+def properties_for(writer: Writer) -> dict[str, str]:
+    """Properties of a table that an engine is to write."""
+    return {PROPERTY: writer, **(_OF_SPARK if writer == SPARK else {})}
 
 
 def writer_of(table: DeltaTable) -> str:
@@ -48,6 +57,6 @@ def hand_over(folders: Iterable[Path], writer: Writer) -> list[Path]:
             continue
         table = DeltaTable(str(folder))
         if writer_of(table) != writer:
-            table.alter.set_table_properties({PROPERTY: writer}, raise_if_not_exists=False)
+            table.alter.set_table_properties(properties_for(writer), raise_if_not_exists=False)
             changed.append(folder)
     return changed

@@ -22,6 +22,7 @@
     create or replace table {{ relation }}
     using delta
     {{ table_location(relation.schema, relation.identifier) }}
+    tblproperties ('lakehouse.writer' = 'spark')
     as
     {{ compiled_code }}
     {%- endif -%}

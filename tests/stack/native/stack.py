@@ -21,7 +21,7 @@ from tests.stack.native.s3 import S3Server
 
 # It lives for a test of few rows: to be up soon is worth more than fast code. (Code of that kind is
 # given little room by Java; Spark's has none in it, and is compiled again and again.)
-_SPARK_OPTIONS = (
+SPARK_OPTIONS = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC "
     "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN "
     "-Dspark.sql.files.minPartitionNum=1"
@@ -168,7 +168,7 @@ class Stack:
         if service.name == "trino":
             path = f"{self._components.trino_java}:{path}"
         if service.name == "spark":
-            found |= {"JDK_JAVA_OPTIONS": _SPARK_OPTIONS, "SPARK_PARTITIONS": "1"}
+            found |= {"JDK_JAVA_OPTIONS": SPARK_OPTIONS, "SPARK_PARTITIONS": "1"}
         if service.name == "trino":
             found["JDK_JAVA_OPTIONS"] = _TRINO_OPTIONS
         return {
