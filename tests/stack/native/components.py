@@ -81,6 +81,8 @@ class Components:
             "/usr/lib/trino": self.trino,
             "/opt/spark": self.spark,
             "/opt/delta/jars": self.spark_jars,
+            "/opt/lakehouse": Path(sys.prefix),
+            "/srv/lakehouse": REPOSITORY,
         }
 
 
