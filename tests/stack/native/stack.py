@@ -82,6 +82,10 @@ class Stack:
         self._running[name] = process
         self._wait_until_ready(service, process)
 
+    def environment_of(self, name: str) -> Path:
+        """Folder of the Python environment in which a service runs."""
+        return self._components.environments[name]
+
     def s3(self, user: str = "lakehouse") -> S3Server:
         """The store, as one of its users sees it."""
         return S3Server(self.port("s3", 7070), user, self.secrets[f"S3_{user.upper()}_PASSWORD"])
