@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -88,6 +89,19 @@ class Process:
         # The whole group may have ended.
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, number)
+
+
+def memory(leader: int) -> int:
+    """Bytes that the processes of a session take, what they share counted once."""
+    kilobytes = 0
+    for folder in Path("/proc").glob("[0-9]*"):
+        # Any of them may end meanwhile.
+        with suppress(ProcessLookupError, FileNotFoundError, PermissionError):
+            if os.getsid(int(folder.name)) != leader:
+                continue
+            told = (folder / "smaps_rollup").read_text()
+            kilobytes += sum(int(n) for n in re.findall(r"^Pss: +(\d+) kB", told, re.MULTILINE))
+    return kilobytes * 1024
 
 
 def eventually(condition: Callable[[], bool], seconds: float) -> bool:
