@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
+from pathlib import Path
 
 import psycopg
 import pytest
 import requests
 from botocore.exceptions import ClientError
 
+from tests.stack.native.components import REPOSITORY
 from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.stack import Stack
 from tests.stack.state import ask_redis, database
@@ -180,3 +184,39 @@ def test_the_user_of_mlflow_sees_its_bucket_only(store: Stack) -> None:
                 refused()
     finally:
         owner.delete_object(Bucket="lake", Key="raw/door")
+
+
+# Doctor
+
+
+def test_doctor_looks_at_all_three(
+    redis: Stack, prefect: Stack, mlflow: Stack, tmp_path: Path
+) -> None:
+    given = {
+        "PREFECT_API_URL": f"http://{LOOPBACK}:{prefect.port('prefect', 4200)}/api",
+        "PREFECT_API_AUTH_STRING": f"lakehouse:{prefect.secrets['PREFECT_API_PASSWORD']}",
+        "MLFLOW_TRACKING_URI": f"http://{LOOPBACK}:{mlflow.port('mlflow', 5000)}",
+        "LAKEHOUSE_REDIS": (
+            f"redis://:{redis.secrets['REDIS_PASSWORD']}@{LOOPBACK}:{redis.port('redis', 6379)}"
+        ),
+    }
+
+    def told(**changed: str) -> list[dict[str, object]]:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "--home", str(tmp_path), "doctor", "--json"],
+            cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120,
+            env=os.environ | given | changed,
+        )  # fmt: skip
+        found: list[dict[str, object]] = json.loads(done.stdout)
+        return found
+
+    details = {str(f["check"]): str(f["detail"]) for f in told() if f["ok"]}
+    assert details["prefect"] == "version 3.8.8"
+    assert details["mlflow"].startswith("version 3.17")
+    assert details["redis"].startswith("version 7")
+    assert "volatile-lru" in details["redis: memory"]
+    wrong = told(
+        PREFECT_API_AUTH_STRING="lakehouse:wrong",
+        LAKEHOUSE_REDIS=given["LAKEHOUSE_REDIS"].replace("://:", "://:wrong"),
+    )
+    assert [f["check"] for f in wrong if not f["ok"]] == ["prefect", "redis"]
