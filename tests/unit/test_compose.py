@@ -138,6 +138,51 @@ def test_every_service_with_a_database_is_given_a_role_of_its_own() -> None:
     assert used == set(owned.values())
 
 
+@pytest.mark.parametrize(
+    ("file", "service"),
+    [
+        ("grafana/provisioning/datasources/prometheus.yml", "grafana"),
+        ("marquez/marquez.yml", "marquez"),
+        ("mlflow/start.sh", "mlflow"),
+        ("platform-db/init/10-databases.sh", "platform-db"),
+        ("redis/start.sh", "redis"),
+        ("s3/init.sh", "s3-init"),
+        ("superset/superset_config.py", "superset"),
+        ("superset/init.py", "superset-init"),
+    ],
+)
+def test_a_service_is_given_each_variable_that_its_files_ask_for(file: str, service: str) -> None:
+    text = (REPOSITORY / "infra" / file).read_text()
+    asked = re.findall(r"\$\{?([A-Z][A-Z0-9_]+)|environ\[\"(\w+)\"\]|\"(\w+_PASSWORD)\"", text)
+    names = {name for found in asked for name in found if name}
+    assert names
+    assert names <= set(SERVICES[service]["environment"])
+
+
+@pytest.mark.parametrize(
+    ("service", "switches"),
+    [
+        ("prefect", {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}),
+        ("mlflow", {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}),
+        (
+            "grafana",
+            {
+                "GF_ANALYTICS_REPORTING_ENABLED": "false",
+                "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+                "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+                "GF_NEWS_NEWS_FEED_ENABLED": "false",
+                "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+                "GF_SECURITY_DISABLE_GRAVATAR": "true",
+            },
+        ),
+    ],
+)
+def test_a_service_that_would_call_out_is_told_not_to(
+    service: str, switches: dict[str, str]
+) -> None:
+    assert switches.items() <= SERVICES[service]["environment"].items()
+
+
 @pytest.mark.parametrize("service", ["prefect", "mlflow", "superset"])
 def test_an_image_is_named_after_the_release_in_its_lock(service: str) -> None:
     lock = (REPOSITORY / "infra" / service / "requirements.txt").read_text()
