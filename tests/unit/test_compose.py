@@ -183,6 +183,17 @@ def test_a_service_that_would_call_out_is_told_not_to(
     assert switches.items() <= SERVICES[service]["environment"].items()
 
 
+@each_service
+def test_an_image_of_our_own_is_built_of_the_folder_of_its_name(name: str) -> None:
+    service = SERVICES[name]
+    image = service["image"].split(":")[0]
+    owner, _, folder = image.partition("/")
+    assert ("build" in service) == (owner == "lakehouse")
+    if "build" in service:
+        assert service["build"]["context"] == f"./infra/{folder}"
+        assert (REPOSITORY / "infra" / folder / "Dockerfile").is_file()
+
+
 @pytest.mark.parametrize("service", ["prefect", "mlflow", "superset"])
 def test_an_image_is_named_after_the_release_in_its_lock(service: str) -> None:
     lock = (REPOSITORY / "infra" / service / "requirements.txt").read_text()

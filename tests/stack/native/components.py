@@ -61,7 +61,7 @@ class Components:
         trino_java: folder of the Java that is new enough for Trino.
         spark: folder of Spark.
         spark_jars: Delta Lake and the S3 file system for Spark, and the log store.
-        environments: service → folder of its Python environment.
+        environments: service → folder of its Python environment, installed before its first start.
     """
 
     postgres: Path
@@ -121,8 +121,6 @@ def install() -> Components:
     _kept(found.trino, _fetch_trino)
     _kept(found.spark, _fetch_spark)
     _kept(found.spark_jars, _build_spark_jars)
-    for name, folder in found.environments.items():
-        _kept(folder, partial(_install_packages, _requirements(name)))
     return found
 
 
@@ -131,6 +129,13 @@ def install_minio() -> Path:
     program = CACHE / f"minio-{MINIO}" / "minio"
     _kept(program.parent, partial(_go, f"github.com/minio/minio@{MINIO}"))
     return program
+
+
+def install_environment(service: str) -> Path:
+    """Install the packages of a service's image, which takes minutes; a second call only looks."""
+    folder = _environment(service)
+    _kept(folder, partial(_install_packages, _requirements(service)))
+    return folder
 
 
 def install_promtool() -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.commands.init_env import wanted_secrets
 from tests.stack.native import compose
-from tests.stack.native.components import REPOSITORY, Components
+from tests.stack.native.components import REPOSITORY, Components, install_environment
 from tests.stack.native.compose import Mount, Service, host_of
 from tests.stack.native.loopback import LOOPBACK, free_ports
 from tests.stack.native.processes import Failed, Process, eventually
@@ -73,6 +73,8 @@ class Stack:
                 self._copy(service, mount)
         if service.is_postgres:
             self._prepare_postgres(service)
+        if service.own_image in self._components.environments:
+            install_environment(service.own_image)
         process = self._process(service, service.command)
         if not service.healthcheck:
             if process.wait(_ONCE_SECONDS) != 0:
