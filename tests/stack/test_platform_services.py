@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -31,15 +32,17 @@ print(run.info.run_id, mlflow.artifacts.load_text(run.info.artifact_uri + "/mode
 
 
 @pytest.fixture(scope="module")
-def prefect(platform_db: Stack) -> Stack:
+def prefect(platform_db: Stack) -> Iterator[Stack]:
     platform_db.up(["prefect"])
-    return platform_db
+    yield platform_db
+    platform_db.stop("prefect")
 
 
 @pytest.fixture(scope="module")
-def mlflow(platform_db: Stack, store: Stack) -> Stack:
+def mlflow(platform_db: Stack, store: Stack) -> Iterator[Stack]:
     store.up(["mlflow"])
-    return store
+    yield store
+    store.stop("mlflow")
 
 
 # Databases

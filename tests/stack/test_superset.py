@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -15,9 +16,10 @@ _SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def superset(platform_db: Stack, redis: Stack) -> Stack:
+def superset(platform_db: Stack, redis: Stack) -> Iterator[Stack]:
     redis.up(["superset-init", "superset"])
-    return redis
+    yield redis
+    redis.stop("superset")
 
 
 def address(stack: Stack, path: str) -> str:
