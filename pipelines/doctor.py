@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pipelines.checks import kafka, metastore, setup, source_database, trino
+from pipelines.checks import (
+    kafka,
+    metastore,
+    mlflow,
+    prefect,
+    redis,
+    setup,
+    source_database,
+    trino,
+)
 from pipelines.checks.finding import Finding
 from pipelines.errors import LakehouseError
 from pipelines.settings import Settings
@@ -23,6 +32,9 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "connect": kafka.check_connect,
     "metastore": metastore.check,
     "trino": trino.check,
+    "prefect": prefect.check,
+    "mlflow": mlflow.check,
+    "redis": redis.check,
 }
 # What these tell is in the store: without it, they would tell the same again.
 _IN_STORE = ("masking key", "published")

@@ -18,6 +18,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 _FILE = Path("lakehouse.toml")
 
 
+def _client(name: str) -> Any:
+    """A setting whose variable has no prefix: the name in capitals."""
+    return Field(default=None, validation_alias=name)
+
+
 class Settings(BaseSettings):
     """What a run needs to know about its surroundings; every field is an environment variable."""
 
@@ -41,6 +46,15 @@ class Settings(BaseSettings):
     trino_user: str = "lakehouse"
     trino_password: str | None = None
     trino_catalog: str = "lakehouse"
+    redis: str | None = Field(default=None, pattern=r"^rediss?://[^/]")
+    # Variables that the clients of these services read, too: they have no prefix of ours.
+    prefect_api_url: str | None = _client("prefect_api_url")
+    prefect_api_auth_string: str | None = _client("prefect_api_auth_string")
+    prefect_api_key: str | None = _client("prefect_api_key")
+    mlflow_tracking_uri: str | None = _client("mlflow_tracking_uri")
+    mlflow_tracking_username: str | None = _client("mlflow_tracking_username")
+    mlflow_tracking_password: str | None = _client("mlflow_tracking_password")
+    mlflow_tracking_token: str | None = _client("mlflow_tracking_token")
     threads: int = 2
     memory_limit: str = "2GB"
 

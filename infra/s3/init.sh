@@ -31,14 +31,15 @@ user() {
         "<MutableProps><Secret>$2</Secret></MutableProps>" ''
 }
 
-for bucket in lake warehouse; do
+for bucket in lake warehouse mlflow; do
     ask "PUT /$bucket" '' BucketAlreadyOwnedByYou || echo "$bucket is there"
 done
 user lakehouse "$S3_LAKEHOUSE_PASSWORD"
 user engine "$S3_ENGINE_PASSWORD"
+user mlflow "$S3_MLFLOW_PASSWORD"
 
 # Who writes a table is decided here: the landing what is raw and published, the engines the rest.
-for bucket in lake warehouse; do
+for bucket in lake warehouse mlflow; do
     policy=$(cat "$(dirname "$0")/policies/$bucket.json")
     ask "PUT /$bucket?policy=" "$policy" ''
 done

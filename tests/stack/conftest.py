@@ -27,14 +27,13 @@ def components() -> Components:
 
 
 @pytest.fixture(scope="session")
-def stack(components: Components) -> Iterator[Stack]:
-    """The shop's database with its capture, and the S3 store."""
+def servers(components: Components) -> Iterator[Stack]:
+    """All servers, none of them started."""
     # PostgreSQL runs as another user, who may not enter the folders of pytest.
     folder = Path(tempfile.mkdtemp(prefix="lakehouse-stack-"))
     folder.chmod(0o755)
     running = Stack(folder, components)
     try:
-        running.up(["postgres", "kafka", "connect", "connect-init", "s3", "s3-init"])
         yield running
     finally:
         running.down()
@@ -43,9 +42,37 @@ def stack(components: Components) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def metastore(stack: Stack) -> Stack:
+def store(servers: Stack) -> Stack:
+    """The S3 store."""
+    servers.up(["s3", "s3-init"])
+    return servers
+
+
+@pytest.fixture(scope="session")
+def platform_db(servers: Stack) -> Stack:
+    """The database in which services keep their state."""
+    servers.up(["platform-db"])
+    return servers
+
+
+@pytest.fixture(scope="session")
+def redis(servers: Stack) -> Stack:
+    """Features and the cache."""
+    servers.up(["redis"])
+    return servers
+
+
+@pytest.fixture(scope="session")
+def stack(servers: Stack, store: Stack) -> Stack:
+    """The shop's database with its capture, and the S3 store."""
+    servers.up(["postgres", "kafka", "connect", "connect-init"])
+    return servers
+
+
+@pytest.fixture(scope="session")
+def metastore(stack: Stack, platform_db: Stack) -> Stack:
     """The same, with the metastore that the engines share, its catalog empty."""
-    stack.up(["platform-db", "metastore"])
+    stack.up(["metastore"])
     return stack
 
 

@@ -22,6 +22,11 @@ PINNED = re.compile(r"[a-z0-9./-]+:v?\d+\.\d+[\w.-]*|trinodb/trino:\d+")
 SECRET = re.compile(r"PASSWORD|SECRET|TOKEN|(?<!ACCESS_)KEY$")
 MEGABYTES = {"M": 1, "G": 1024}
 
+# Megabytes that the services of a profile may take, with those that they depend on.
+PROFILES = {
+    "core": 9600, "flows": 1536, "ml": 2816, "lineage": 1792, "bi": 2944, "monitoring": 640,
+}  # fmt: skip
+
 each_service = pytest.mark.parametrize("name", SERVICES)
 
 
@@ -72,10 +77,129 @@ def test_mounts_are_files_of_this_repository_or_named_volumes(name: str) -> None
             assert source in CONTENT["volumes"]
 
 
-def test_every_service_is_in_a_profile_and_all_fit_into_sixteen_gigabytes() -> None:
+def megabytes(services: list[dict[str, Any]]) -> int:
+    limits = [service["deploy"]["resources"]["limits"]["memory"] for service in services]
+    return sum(int(limit[:-1]) * MEGABYTES[limit[-1]] for limit in limits)
+
+
+def test_all_services_fit_into_sixteen_gigabytes() -> None:
+    together = megabytes(list(SERVICES.values()))
+    assert together <= 16 * 1024
+    docs = (REPOSITORY / "docs/deploy/compose.md").read_text()
+    assert f"together are limited to {together:,} MB" in docs
+
+
+@pytest.mark.parametrize(("profile", "most"), PROFILES.items())
+def test_a_profile_takes_no_more_memory_than_the_docs_tell(profile: str, most: int) -> None:
+    members = [service for service in SERVICES.values() if profile in service["profiles"]]
+    assert megabytes(members) == most
+    told = (REPOSITORY / "docs/deploy/compose.md").read_text()
+    assert f"| `{profile}` |" in told
+    (row,) = [line for line in told.splitlines() if line.startswith(f"| `{profile}` |")]
+    assert f"| {most:,} MB |" in row
+
+
+def test_every_service_is_in_a_profile_that_is_told() -> None:
     assert all(service["profiles"] for service in SERVICES.values())
-    limits = [s["deploy"]["resources"]["limits"]["memory"] for s in SERVICES.values()]
-    assert sum(int(limit[:-1]) * MEGABYTES[limit[-1]] for limit in limits) <= 16 * 1024
+    assert {p for service in SERVICES.values() for p in service["profiles"]} == set(PROFILES)
+
+
+@each_service
+def test_a_profile_brings_all_that_its_services_depend_on(name: str) -> None:
+    for other in SERVICES[name].get("depends_on", {}):
+        assert set(SERVICES[name]["profiles"]) <= set(SERVICES[other]["profiles"]), other
+
+
+def test_no_port_of_this_machine_is_taken_twice_and_the_docs_tell_each() -> None:
+    ports = {
+        name: port.split(":")[1]
+        for name, service in SERVICES.items()
+        for port in service.get("ports", [])
+    }
+    assert len(set(ports.values())) == len(ports)
+    rows = (REPOSITORY / "docs/deploy/compose.md").read_text().splitlines()
+    for name in SERVICES:
+        (row,) = [line for line in rows if line.startswith(f"| {name} |")]
+        assert row.split("|")[2].split(" (")[0].strip() == ports.get(name, "")
+
+
+def test_every_service_with_a_database_is_given_a_role_of_its_own() -> None:
+    script = (REPOSITORY / "infra/platform-db/init/10-databases.sh").read_text()
+    owned = dict(re.findall(r"^own (\w+) (\w+)$", script, re.MULTILINE))
+    given = SERVICES["platform-db"]["environment"]
+    assert set(owned.values()) <= set(given)
+    used = {
+        match[1]
+        for name, service in SERVICES.items()
+        if name != "platform-db"
+        for match in [re.search(r"\$\{((?!SHOP|CDC)\w+_DB_PASSWORD):", str(service))]
+        if match
+    }
+    assert used == set(owned.values())
+
+
+@pytest.mark.parametrize(
+    ("file", "service"),
+    [
+        ("grafana/provisioning/datasources/prometheus.yml", "grafana"),
+        ("marquez/marquez.yml", "marquez"),
+        ("mlflow/start.sh", "mlflow"),
+        ("platform-db/init/10-databases.sh", "platform-db"),
+        ("redis/start.sh", "redis"),
+        ("s3/init.sh", "s3-init"),
+        ("superset/superset_config.py", "superset"),
+        ("superset/init.py", "superset-init"),
+    ],
+)
+def test_a_service_is_given_each_variable_that_its_files_ask_for(file: str, service: str) -> None:
+    text = (REPOSITORY / "infra" / file).read_text()
+    asked = re.findall(r"\$\{?([A-Z][A-Z0-9_]+)|environ\[\"(\w+)\"\]|\"(\w+_PASSWORD)\"", text)
+    names = {name for found in asked for name in found if name}
+    assert names
+    assert names <= set(SERVICES[service]["environment"])
+
+
+@pytest.mark.parametrize(
+    ("service", "switches"),
+    [
+        ("prefect", {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}),
+        ("mlflow", {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}),
+        (
+            "grafana",
+            {
+                "GF_ANALYTICS_REPORTING_ENABLED": "false",
+                "GF_ANALYTICS_CHECK_FOR_UPDATES": "false",
+                "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES": "false",
+                "GF_NEWS_NEWS_FEED_ENABLED": "false",
+                "GF_PLUGINS_PREINSTALL_DISABLED": "true",
+                "GF_SECURITY_DISABLE_GRAVATAR": "true",
+            },
+        ),
+    ],
+)
+def test_a_service_that_would_call_out_is_told_not_to(
+    service: str, switches: dict[str, str]
+) -> None:
+    assert switches.items() <= SERVICES[service]["environment"].items()
+
+
+@each_service
+def test_an_image_of_our_own_is_built_of_the_folder_of_its_name(name: str) -> None:
+    service = SERVICES[name]
+    image = service["image"].split(":")[0]
+    owner, _, folder = image.partition("/")
+    assert ("build" in service) == (owner == "lakehouse")
+    if "build" in service:
+        assert service["build"]["context"] == f"./infra/{folder}"
+        assert (REPOSITORY / "infra" / folder / "Dockerfile").is_file()
+
+
+@pytest.mark.parametrize("service", ["prefect", "mlflow", "superset"])
+def test_an_image_is_named_after_the_release_in_its_lock(service: str) -> None:
+    lock = (REPOSITORY / "infra" / service / "requirements.txt").read_text()
+    package = {"superset": "apache-superset"}.get(service, service)
+    (release,) = re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE)
+    assert SERVICES[service]["image"] == f"lakehouse/{service}:{release}"
 
 
 def test_the_connector_captures_every_table_under_a_contract() -> None:

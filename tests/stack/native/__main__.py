@@ -19,14 +19,16 @@ import typer
 
 from tests.stack.native.components import REPOSITORY, install
 from tests.stack.native.loopback import LOOPBACK
-from tests.stack.native.processes import eventually
+from tests.stack.native.processes import eventually, memory
 from tests.stack.native.stack import Stack
 
 FOLDER = Path(tempfile.gettempdir()) / f"lakehouse-stack-{os.getuid()}"
 STATE, VARIABLES, LOG = FOLDER / "state.json", FOLDER / "stack.env", FOLDER / "stack.log"
 # In the order in which they are started.
 SERVICES = ("postgres", "kafka", "connect", "connect-init", "s3", "s3-init", "platform-db",
-            "metastore", "trino-init", "trino", "spark")  # fmt: skip
+            "metastore", "trino-init", "trino", "spark", "redis", "prefect", "mlflow")  # fmt: skip
+# Only where the variable LAKEHOUSE_STACK_BI is set.
+BI = ("superset-init", "superset")
 _STOP_SECONDS, _START_SECONDS = 60, 900
 
 app = typer.Typer(help="The stack as processes of this machine.", no_args_is_help=True)
@@ -60,7 +62,7 @@ def hold() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     stack = Stack(FOLDER, install())
     try:
-        for name in SERVICES:
+        for name in (*SERVICES, *(BI if os.environ.get("LAKEHOUSE_STACK_BI") else ())):
             begun = time.monotonic()
             stack.start(name)
             print(f"{name}: {time.monotonic() - begun:.1f} s", flush=True)
@@ -73,14 +75,18 @@ def hold() -> None:
 
 @app.command()
 def status() -> None:
-    """Which services run, on which port, and the variables that lead to them."""
+    """Which services run, their memory and ports, and the variables that lead to them."""
     if _holder() is None:
         raise SystemExit("the stack is not up; make stack-up starts it")
     services = json.loads(STATE.read_text())["services"]
+    whole = 0
     for name, told in services.items():
         state = "runs" if Path(f"/proc/{told['pid']}").exists() else "has ended"
         ports = ", ".join(f"{inside} at {here}" for inside, here in told["ports"].items())
-        typer.echo(f"{name:12} {state:10} {ports}")
+        taken = memory(told["pid"]) >> 20
+        whole += taken
+        typer.echo(f"{name:12} {state:10} {taken:5,} MB  {ports}")
+    typer.echo(f"{'together':23} {whole:5,} MB")
     typer.echo(f"\nset -a; . {VARIABLES}; set +a   # addresses and secrets\nlogs: {FOLDER}/*.log")
 
 
@@ -119,6 +125,12 @@ def _tell(stack: Stack) -> None:
         "LAKEHOUSE_TRINO_RAW": "s3://lake/dev/raw",
         "LAKEHOUSE_SPARK_PORT": str(stack.port("spark", 10000)),
         "LAKEHOUSE_SPARK_RAW": "s3://lake/dev/raw",
+        "PREFECT_API_URL": f"http://{LOOPBACK}:{stack.port('prefect', 4200)}/api",
+        "PREFECT_API_AUTH_STRING": f"lakehouse:{stack.secrets['PREFECT_API_PASSWORD']}",
+        "MLFLOW_TRACKING_URI": f"http://{LOOPBACK}:{stack.port('mlflow', 5000)}",
+        "LAKEHOUSE_REDIS": (
+            f"redis://:{stack.secrets['REDIS_PASSWORD']}@{LOOPBACK}:{stack.port('redis', 6379)}/0"
+        ),
     }  # fmt: skip
     VARIABLES.touch(0o600)
     VARIABLES.write_text("".join(f"{name}={value}\n" for name, value in variables.items()))

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +28,8 @@ SPARK = "4.2.0"
 MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 _TRINO_PLUGINS = ("delta-lake", "password-authenticators")
 _TRINO_JAVA = 24
+# Each in an environment of its own, of the very packages that its image has.
+PYTHON_SERVICES = ("prefect", "mlflow", "superset")
 _SPARK_EXTRA = REPOSITORY / "infra" / "spark"
 _PACKAGES = {
     "initdb": "postgresql",
@@ -36,6 +38,7 @@ _PACKAGES = {
     "mvn": "maven",
     "curl": "curl",
     "openssl": "openssl",
+    "redis-server": "redis-server",
     "wget": "wget",
 }
 
@@ -58,6 +61,7 @@ class Components:
         trino_java: folder of the Java that is new enough for Trino.
         spark: folder of Spark, with its Python API.
         spark_jars: Delta Lake and the S3 file system for Spark, and the log store.
+        environments: service → folder of its Python environment, installed before its first start.
     """
 
     postgres: Path
@@ -69,6 +73,7 @@ class Components:
     trino_java: Path
     spark: Path
     spark_jars: Path
+    environments: Mapping[str, Path]
 
     @property
     def images(self) -> dict[str, Path]:
@@ -83,6 +88,7 @@ class Components:
             "/opt/delta/jars": self.spark_jars,
             "/opt/lakehouse": Path(sys.prefix),
             "/srv/lakehouse": REPOSITORY,
+            **{f"/opt/{name}": folder for name, folder in self.environments.items()},
         }
 
 
@@ -105,6 +111,7 @@ def install() -> Components:
         trino_java=_java_of_trino(),
         spark=CACHE / f"spark-{SPARK}-python",
         spark_jars=CACHE / f"spark-jars-{_digest(_SPARK_EXTRA)}",
+        environments={name: _environment(name) for name in PYTHON_SERVICES},
     )
     _kept(found.kafka_jars, _fetch_kafka)
     _kept(found.plugins, _fetch_debezium)
@@ -124,6 +131,31 @@ def install_minio() -> Path:
     program = CACHE / f"minio-{MINIO}" / "minio"
     _kept(program.parent, partial(_go, f"github.com/minio/minio@{MINIO}"))
     return program
+
+
+def install_environment(service: str) -> Path:
+    """Install the packages of a service's image, which takes minutes; a second call only looks."""
+    folder = _environment(service)
+    _kept(folder, partial(_install_packages, _requirements(service)))
+    return folder
+
+
+def install_promtool() -> Path:
+    """Take Prometheus' tool for rules out of Debian's package, whose service is not wanted."""
+    folder = CACHE / "promtool"
+    _kept(folder, _fetch_promtool)
+    return folder / "promtool"
+
+
+def _fetch_promtool(folder: Path) -> None:
+    if os.geteuid() == 0:
+        subprocess.run(["apt-get", "update", "-q"], check=True)
+    subprocess.run(["apt-get", "download", "-q", "prometheus"], check=True, cwd=folder)
+    (package,) = folder.glob("*.deb")
+    subprocess.run(["dpkg-deb", "-x", str(package), str(folder / "all")], check=True)
+    shutil.move(folder / "all" / "usr" / "bin" / "promtool", folder)
+    shutil.rmtree(folder / "all")
+    package.unlink()
 
 
 def _found(program: str) -> bool:
@@ -280,6 +312,25 @@ def _build_spark_jars(folder: Path) -> None:
     )  # fmt: skip
     shutil.move(sources / "target" / "lakehouse-log-store.jar", folder)
     shutil.rmtree(sources)
+
+
+def _requirements(service: str) -> Path:
+    return REPOSITORY / "infra" / service / "requirements.txt"
+
+
+def _environment(service: str) -> Path:
+    digest = hashlib.sha256(_requirements(service).read_bytes()).hexdigest()[:12]
+    return CACHE / f"{service}-{digest}"
+
+
+def _install_packages(requirements: Path, folder: Path) -> None:
+    # The scripts in it name a folder that is renamed later: it is used by `python -m`.
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    subprocess.run(
+        [str(folder / "bin" / "python"), "-m", "pip", "install", "-q",
+         "--disable-pip-version-check", "--no-deps", "--require-hashes", "-r", str(requirements)],
+        check=True,
+    )  # fmt: skip
 
 
 def _digest(folder: Path) -> str:

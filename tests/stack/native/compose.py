@@ -47,6 +47,12 @@ class Service:
     depends_on: Mapping[str, str]
 
     @property
+    def own_image(self) -> str:
+        """The folder of `infra` that its image is built of; empty where it is somebody else's."""
+        owner, _, image = self.image.partition("/")
+        return image.partition(":")[0] if owner == "lakehouse" else ""
+
+    @property
     def is_postgres(self) -> bool:
         """Whether it is a server of PostgreSQL; others use the programs in its image."""
         return self.image.startswith("postgres:") and bool(self.healthcheck)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -88,6 +89,25 @@ class Process:
         # The whole group may have ended.
         with suppress(ProcessLookupError):
             os.killpg(self._popen.pid, number)
+
+
+def memory(pid: int) -> int:
+    """Bytes that a process and those that it started take, what they share counted once."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        # Any of them may end meanwhile.
+        with suppress(ProcessLookupError, FileNotFoundError):
+            # The name, in parentheses, may hold anything.
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(folder.name))
+    kilobytes, waiting = 0, [pid]
+    while waiting:
+        one = waiting.pop()
+        waiting += children.get(one, [])
+        with suppress(ProcessLookupError, FileNotFoundError, PermissionError):
+            told = Path(f"/proc/{one}/smaps_rollup").read_text()
+            kilobytes += sum(int(n) for n in re.findall(r"^Pss: +(\d+) kB", told, re.MULTILINE))
+    return kilobytes * 1024
 
 
 def eventually(condition: Callable[[], bool], seconds: float) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipelines.commands.init_env import wanted_secrets
 from tests.stack.native import compose
-from tests.stack.native.components import REPOSITORY, Components
+from tests.stack.native.components import REPOSITORY, Components, install_environment
 from tests.stack.native.compose import Mount, Service, host_of
 from tests.stack.native.loopback import LOOPBACK, free_ports
 from tests.stack.native.processes import Failed, Process, eventually
@@ -27,7 +27,7 @@ SPARK_OPTIONS = (
     "-Dspark.sql.files.minPartitionNum=1"
 )
 _TRINO_OPTIONS = "-XX:TieredStopAtLevel=1"
-_READY_SECONDS, _ONCE_SECONDS = 180.0, 120.0
+_READY_SECONDS, _ONCE_SECONDS = 180.0, 240.0
 
 
 class Stack:
@@ -73,6 +73,8 @@ class Stack:
                 self._copy(service, mount)
         if service.is_postgres:
             self._prepare_postgres(service)
+        if service.own_image in self._components.environments:
+            install_environment(service.own_image)
         process = self._process(service, service.command)
         if not service.healthcheck:
             if process.wait(_ONCE_SECONDS) != 0:
@@ -81,6 +83,10 @@ class Stack:
             return
         self._running[name] = process
         self._wait_until_ready(service, process)
+
+    def environment_of(self, name: str) -> Path:
+        """Folder of the Python environment in which a service runs."""
+        return self._components.environments[name]
 
     def s3(self, user: str = "lakehouse") -> S3Server:
         """The store, as one of its users sees it."""
