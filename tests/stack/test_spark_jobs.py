@@ -229,7 +229,9 @@ def test_spark_maintains_its_own_tables_only(
     with connect(lake.settings(monkeypatch)) as connection:
         scan = f"delta_scan('{own}')"
         assert (
-            connection.execute(f"from {scan} order by _partition, _offset").to_arrow_table().cast(rows.schema)
+            connection.execute(f"from {scan} order by _partition, _offset")
+            .to_arrow_table()
+            .cast(rows.schema)
             == rows.combine_chunks()
         )
 
