@@ -8,14 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import requests
+from confluent_kafka import Producer
 from trino.exceptions import HttpError, TrinoUserError
 
 from pipelines.contract import load_contracts
 from pipelines.lake.metastore import connected
 from tests.embedded.conftest import REPOSITORY
 from tests.stack.native.loopback import LOOPBACK
+from tests.stack.native.processes import eventually
 from tests.stack.native.stack import Stack
 from tests.stack.parity import TrinoServer
 
@@ -74,12 +77,17 @@ def test_doctor_looks_at_trino(trino_server: TrinoServer, tmp_path: Path) -> Non
     assert "certificate" in untrusted["trino"]
 
 
-def test_a_landing_registers_its_tables_and_their_last_batches(
-    stack: Stack, trino_server: TrinoServer, tmp_path: Path
-) -> None:
+def forget_raw_tables(trino_server: TrinoServer) -> None:
+    """A metastore serves one lake, and the tests have several."""
     if ("raw",) in trino_server.query("show schemas")[1]:
         for (table,) in trino_server.query("show tables from raw")[1]:
             trino_server.query(f"call system.unregister_table('raw', '{table}')")
+
+
+def test_a_landing_registers_its_tables_and_their_last_batches(
+    stack: Stack, trino_server: TrinoServer, tmp_path: Path
+) -> None:
+    forget_raw_tables(trino_server)
     url = f"thrift://{LOOPBACK}:{stack.port('metastore', 9083)}"
     variables = stack.s3().lake("registered") | {"LAKEHOUSE_METASTORE": url}
 
@@ -108,3 +116,37 @@ def test_a_landing_registers_its_tables_and_their_last_batches(
     assert f"{len(tables)} raw tables" in lakehouse("doctor").stdout
     elsewhere = lakehouse("land", "--from", str(events), LAKEHOUSE_STORE="s3://lake/elsewhere")
     assert "lies in s3://lake/registered" in elsewhere.stderr
+
+
+def test_what_the_lander_lands_is_built_by_dbt(
+    stack: Stack, trino_server: TrinoServer, tmp_path: Path
+) -> None:
+    topic = "shop.public.transporter"
+    subprocess.run(
+        [sys.executable, "-m", "pipelines.cli", "shop", "capture", "--to", str(tmp_path),
+         "--clients", "3", "--until", "2017-01-05"], cwd=REPOSITORY, check=True,
+    )  # fmt: skip
+    (file,) = (tmp_path / topic).iterdir()
+    producer = Producer({"bootstrap.servers": f"{LOOPBACK}:{stack.port('kafka', 19092)}"})
+    for line in pa.input_stream(str(file)).read().splitlines():
+        message = json.loads(line)
+        producer.produce(topic, message["payload"], message["key"])
+    assert producer.flush(30) == 0
+    forget_raw_tables(trino_server)
+    for schema in ("staging", "state"):
+        trino_server.query(f"drop schema if exists {schema} cascade")
+
+    stack.up(["lander"])
+    try:
+        count = "select count(*) from raw.shop_public_transporter"
+        assert eventually(lambda: trino_server.query(count)[1] != [(0,)], 60)
+        metrics = requests.get(
+            f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics", timeout=10
+        ).text
+        assert 'disposition="landed"' in metrics
+        stack.start("dbt-build", "--select", "+stg_shop_transporter")
+    finally:
+        stack.stop("lander")
+    staged = "select count(*), count(distinct transporter_id) from staging.stg_shop_transporter"
+    ((rows, transporters),) = trino_server.query(staged)[1]
+    assert rows == transporters > 0

@@ -60,8 +60,12 @@ class Stack:
         for name in names:
             self.start(name)
 
-    def start(self, name: str) -> None:
-        """Start one service and wait until it is ready; a one-shot service, until it has ended."""
+    def start(self, name: str, *arguments: str) -> None:
+        """Start one service and wait until it is ready; a one-shot service, until it has ended.
+
+        Args:
+            arguments: added to its command.
+        """
         service = self.services[name]
         for other in service.depends_on:
             if other not in self._running and other not in self._completed:
@@ -75,7 +79,7 @@ class Stack:
             self._prepare_postgres(service)
         if service.own_image in self._components.environments:
             install_environment(service.own_image)
-        process = self._process(service, service.command)
+        process = self._process(service, (*service.command, *arguments))
         if not service.healthcheck:
             if process.wait(_ONCE_SECONDS) != 0:
                 raise Failed(f"{name} failed:\n{process.told()}")
