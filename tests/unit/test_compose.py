@@ -12,6 +12,7 @@ import yaml
 from pipelines.commands.init_env import COMPOSE_FILE, add_secrets, wanted_secrets
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError
+from tests.stack.native.components import DEBEZIUM
 
 REPOSITORY = COMPOSE_FILE.parent
 CONTENT: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
@@ -89,16 +90,45 @@ def test_the_connector_captures_every_table_under_a_contract() -> None:
     assert connector["exactly.once.support"] == "required"
 
 
-def test_the_connector_of_sql_server_tells_what_the_landing_stands_on() -> None:
-    shop, sqlserver = (
-        yaml.safe_load((REPOSITORY / file).read_text())
-        for file in ("infra/connect/connectors/shop.json", "infra/sqlserver/connector.json")
+@pytest.mark.parametrize(
+    "file", ["infra/sqlserver/connector.json", "infra/mariadb/connectors/depot.json"]
+)
+def test_other_connectors_tell_what_the_landing_stands_on(file: str) -> None:
+    shop, other = (
+        yaml.safe_load((REPOSITORY / name).read_text())
+        for name in ("infra/connect/connectors/shop.json", file)
     )
     for setting in (
         "exactly.once.support", "skipped.operations", "tombstones.on.delete",
         "decimal.handling.mode", "time.precision.mode", "provide.transaction.metadata",
     ):  # fmt: skip
-        assert sqlserver[setting] == shop[setting], setting
+        assert other[setting] == shop[setting], setting
+
+
+def test_connectors_of_a_profile_are_registered_by_a_service_of_that_profile() -> None:
+    registering = {
+        volume.split(":")[0]: service["profiles"]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if "/connectors:" in volume
+    }
+    assert registering == {
+        "./infra/connect/connectors": ["core"],
+        "./infra/mariadb/connectors": ["mariadb"],
+    }
+
+
+def test_variables_of_connector_files_are_given_to_connect() -> None:
+    given = SERVICES["connect"]["environment"]
+    for folder in ("infra/connect/connectors", "infra/mariadb/connectors"):
+        for file in (REPOSITORY / folder).glob("*.json"):
+            assert set(re.findall(r"\$\{env:(\w+)\}", file.read_text())) <= set(given), file
+
+
+def test_the_native_connectors_are_those_of_the_image() -> None:
+    dockerfile = (REPOSITORY / "infra/connect/Dockerfile").read_text()
+    arguments = re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE)
+    assert {name.lower(): version for name, version in arguments} == DEBEZIUM
 
 
 # init-env

@@ -17,7 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lakehouse-stack"
 # Natively as in the Dockerfiles of Connect and the metastore, and as the image of the S3 store.
-DEBEZIUM = {"postgres": "3.7.0.Final", "sqlserver": "3.6.1.Final"}
+DEBEZIUM = {"postgres": "3.7.0.Final", "sqlserver": "3.6.1.Final", "mariadb": "3.5.0.Final"}
 METASTORE = "3.1.3"
 VERSITYGW = "v1.8.0"
 # The newest whose server is on Maven Central; the compose file has a later one.
@@ -29,8 +29,13 @@ MINIO = "v0.0.0-20260212201848-7aac2a2c5b7c"
 _TRINO_PLUGINS = ("delta-lake", "password-authenticators")
 _TRINO_JAVA = 24
 _SPARK_EXTRA = REPOSITORY / "infra" / "spark"
+# Servers lie where only root looks by default.
+PATH = f"{os.environ['PATH']}:/usr/sbin"
 _PACKAGES = {
     "initdb": "postgresql",
+    # Without Debian's service, which would take the port.
+    "mariadbd": "mariadb-server-core",
+    "mariadb": "mariadb-client-core",
     # With the compiler: Spark's log store is built from its source.
     "javac": "openjdk-17-jdk-headless",
     "mvn": "maven",
@@ -125,7 +130,9 @@ def install_minio() -> Path:
 
 
 def _found(program: str) -> bool:
-    return bool(_postgres_folders()) if program == "initdb" else shutil.which(program) is not None
+    if program == "initdb":
+        return bool(_postgres_folders())
+    return shutil.which(program, path=PATH) is not None
 
 
 def _postgres_folders() -> list[Path]:
