@@ -43,6 +43,13 @@ def stack(components: Components) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
+def mariadb(stack: Stack) -> Stack:
+    """The same, with MariaDB."""
+    stack.up(["mariadb"])
+    return stack
+
+
+@pytest.fixture(scope="session")
 def metastore(stack: Stack) -> Stack:
     """The same, with the metastore that the engines share, its catalog empty."""
     stack.up(["platform-db", "metastore"])
