@@ -9,7 +9,13 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.source.mariadb_types import base_type, contract_type, encoding, why_unreadable
+from pipelines.source.mariadb_types import (
+    NEVER_EMPTY,
+    base_type,
+    contract_type,
+    encoding,
+    why_unreadable,
+)
 from pipelines.source.schema import PLAIN_NAME, SourceColumn, SourceSchema, SourceTable
 
 _OLDEST = (10, 5)
@@ -31,7 +37,7 @@ order by table_name
 """
 _COLUMNS = """
 select table_name, column_name, column_type, data_type, numeric_precision, numeric_scale,
-    nullif(column_comment, '')
+    is_nullable = 'YES', nullif(column_comment, '')
 from information_schema.columns
 where table_schema = %s
 order by table_name, ordinal_position
@@ -185,11 +191,15 @@ def _columns(cursor: Any, database: str) -> tuple[dict[str, list[SourceColumn]],
     """Table → its columns; and table → why the connector cannot read its definition."""
     found: dict[str, list[SourceColumn]] = {}
     unreadable: dict[str, str] = {}
-    for table, name, declared, kind, precision, scale, comment in _rows(cursor, _COLUMNS, database):
+    for table, name, declared, kind, precision, scale, is_nullable, comment in _rows(
+        cursor, _COLUMNS, database
+    ):
         base = base_type(kind, declared)
         if why := why_unreadable(base, declared):
             unreadable[table] = f"its column {name}: {why}"
         data_type, note = contract_type(base, declared, precision, scale)
+        if base == "time" and not is_nullable:
+            data_type, note = None, NEVER_EMPTY
         found.setdefault(table, []).append(
             SourceColumn(name, declared, base, data_type, note, comment, encoding=encoding(base))
         )

@@ -52,6 +52,8 @@ _PLAIN: dict[str, tuple[str, str | None]] = {
     "point": ("varchar", _SHAPE),
     "geometry": ("varchar", _SHAPE),
 }
+# A value that the connector leaves empty, where the column allows none.
+NEVER_EMPTY = "a time below zero or beyond a day would stop the connector, as it is `not null`"
 _GREATEST_PRECISION = 38
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
@@ -90,7 +92,7 @@ def contract_type(
     if base == "enum" and any("," in value for value in _LITERAL.findall(declared)):
         return None, "values with a comma are written differently by snapshots and changes"
     if base == "uuid":
-        return None, "the connector reads its bytes in the wrong order in changes"
+        return None, "in changes the connector moves zero bytes at its end to the front"
     return _PLAIN.get(base, (None, "the connector has not been seen to send this type rightly"))
 
 

@@ -167,7 +167,8 @@ def ward(mariadb: Stack, tmp_path_factory: pytest.TempPathFactory) -> Ward:
 
 def test_what_cannot_be_captured_is_left_out(ward: Ward) -> None:
     tables = {table.name: table for table in load_contracts(ward.project).tables}
-    assert set(tables) == {"every", "indexed", "keyless", "parent", "child"}
+    assert set(tables) == {"every", "indexed", "keyless", "parent", "child", "shift"}
+    assert [column.name for column in tables["shift"].columns] == ["id"]
     assert {column.name for column in tables["every"].columns} == {*EXPECTED, "id", "hidden"}
     assert tables["indexed"].key == ("made_in", "serial")
     assert not tables["keyless"].key

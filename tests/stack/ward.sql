@@ -22,5 +22,6 @@ create table keyless (a int, b varchar(10));
 create table parent (id int primary key);
 create table child (id int primary key, parent_id int, foreign key (parent_id) references parent (id) on delete cascade);
 create table network (id int primary key, address inet6);
+create table shift (id int primary key, lasts time not null);
 create table by_uuid (id uuid primary key);
 create view seen as select id from every;

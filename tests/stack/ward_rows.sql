@@ -13,4 +13,5 @@ insert into every values (
 insert into every (id, whole) values (@n, null);
 insert into every (id, text_, amount, bits, at_) values (@n + 1, '', 0, 0, '00:00:00');
 insert into indexed values ('de', concat('x-', @n), 'somebody');
+insert into shift values (@n, '100:00:00');
 insert into keyless values (@n, 'alike'), (@n, 'alike');
