@@ -12,8 +12,8 @@ from rich.table import Table as RichTable
 from pipelines.contract import load_contracts
 from pipelines.settings import Settings
 from pipelines.source import draft as drafting
-from pipelines.source import postgres
 from pipelines.source.draft import Draft
+from pipelines.source.reader import read_schema
 from pipelines.terminal import err, out
 
 app = typer.Typer(help="Databases that the lake follows.", no_args_is_help=True)
@@ -27,11 +27,13 @@ def source() -> None:
 @app.command()
 def add(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help="postgresql://user@host:5432/database")],
+    url: Annotated[str, typer.Argument(help="postgresql://… or mariadb://user@host:port/database")],
     server: Annotated[
         str | None, typer.Option(help="Name of the source; default: the database's.")
     ] = None,
-    schema: Annotated[str, typer.Option(help="Schema of the database.")] = "public",
+    schema: Annotated[
+        str | None, typer.Option(help="Schema of a PostgreSQL database; default: public.")
+    ] = None,
     tables: Annotated[
         str | None, typer.Option(metavar="RE", help="Whole table names; default: all.")
     ] = None,
@@ -44,8 +46,8 @@ def add(
     settings: Settings = context.obj
     project = settings.project_dir
     root = to.absolute() if to is not None else project.parent
-    with err.status("Reading the schema …"), postgres.snapshot(url) as connection:
-        found = postgres.read_schema(connection, schema)
+    with err.status("Reading the schema …"):
+        found = read_schema(url, schema)
     drafted = drafting.draft(found, server=server, tables=tables, project=project.name)
     if not dry_run:
         drafting.refuse_overwriting(drafted, root)
@@ -95,12 +97,13 @@ def _show_steps(drafted: Draft) -> None:
         f"Read the contract: {to_confirm} columns are marked `to confirm`, by name and type alone. "
         "What lands in the clear cannot be taken back.",
         *(f"At the database: {note}." for note in source.notes),
-        f"There, as a superuser: psql -v cdc_password=... -f infra/postgres/{source.server}.sql",
+        f"There, as a superuser: {drafting.administration(source)}",
         f"Give Connect the variables {variables}, then register "
         f"infra/connect/connectors/{source.server}.json (compose: `up connect connect-init`).",
         "lakehouse run --kafka HOST:PORT",
-        f"lakehouse verify URL --server {source.server}",
     ]
+    if source.connector == "postgres":
+        steps.append(f"lakehouse verify URL --server {source.server}")
     out.print("Next:")
     for number, step in enumerate(steps, start=1):
         out.print(f"  {number}. {step}", markup=False, highlight=False, soft_wrap=True)

@@ -6,13 +6,19 @@ Nothing here asks a database: a schema goes in, files come out.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipelines.contract import COLUMN_NAME, TAKEN_NAMES, Contracts, PiiRule
+from pipelines.contract import COLUMN_NAME, TAKEN_NAMES, Connector, Contracts, PiiRule
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.source import draft_connector, draft_contract, draft_database, draft_models
+from pipelines.source import (
+    draft_connector,
+    draft_contract,
+    draft_mariadb,
+    draft_models,
+    draft_postgres,
+)
 from pipelines.source.drafted import DraftedColumn, DraftedSource, DraftedTable
 from pipelines.source.personal import guess, words
 from pipelines.source.schema import (
@@ -26,6 +32,10 @@ from pipelines.source.schema import (
 _SERVER = re.compile(r"[a-z][a-z0-9_]*")
 # PostgreSQL's names are no longer, and `lakehouse_` stands before this one.
 _SERVER_LETTERS = 50
+_DATABASES: dict[Connector, Callable[[DraftedSource], str]] = {
+    "postgres": draft_postgres.statements,
+    "mariadb": draft_mariadb.statements,
+}
 _ELSEWHERE = "draft to another folder with --to and take over what is new"
 
 
@@ -45,8 +55,8 @@ class Draft:
 
 def server_name(schema: SourceSchema) -> str:
     """How a source is called where nobody says: like its database, and schema if not public."""
-    name = schema.database if schema.name == "public" else f"{schema.database}_{schema.name}"
-    return words(name)
+    is_alone = schema.name == "public" or schema.connector == "mariadb"
+    return words(schema.database if is_alone else f"{schema.database}_{schema.name}")
 
 
 def draft(
@@ -74,14 +84,27 @@ def draft(
         )
     drafted, skipped = _tables(schema, server, matching(tables))
     source = DraftedSource(
-        server, schema.name, schema.database, schema.connector, _told_apart(drafted), schema.notes
-    )
+        server, schema.name, schema.database, schema.connector, _told_apart(drafted), schema.notes,
+        schema.has_unreadable,
+    )  # fmt: skip
     folder = f"{project}/models/staging/{server}"
     files = {f"{folder}/_{server}__sources.yml": draft_contract.contract(source)}
     files |= {f"{folder}/{name}": text for name, text in draft_models.models(source).items()}
     files[f"infra/connect/connectors/{server}.json"] = draft_connector.connector(source)
-    files[f"infra/postgres/{server}.sql"] = draft_database.statements(source)
+    files[script(source)] = _DATABASES[source.connector](source)
     return Draft(source, files, skipped)
+
+
+def script(source: DraftedSource) -> str:
+    """Where the file lies that the database's administrator runs."""
+    return f"infra/{source.connector}/{source.server}.sql"
+
+
+def administration(source: DraftedSource) -> str:
+    """The command by which the administrator runs it."""
+    if source.connector == "mariadb":
+        return f"""mariadb --init-command="set @cdc_password = '...'" < {script(source)}"""
+    return f"psql -v cdc_password=... -f {script(source)}"
 
 
 def _tables(

@@ -84,6 +84,7 @@ def _column(column: DraftedColumn) -> Iterator[str]:
     name, description = scalar(column.name), scalar(column.description)
     meta = [f"pii: {column.pii}"] if column.pii else []
     meta += ["toast: true"] if column.is_toast else []
+    meta += [f"encoding: {column.column.encoding}"] if column.column.encoding else []
     mark = f"  {_CONFIRM}" if column.pii else ""
     mark = f"  {_CONFIRM_KEY}" if column.is_personal_key else mark
     # A comma would end the value within braces.

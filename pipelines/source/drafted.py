@@ -84,8 +84,8 @@ class DraftedSource:
 
     Attributes:
         server: first part of its topics; everything of it is called so.
-        namespace: second part: the schema in the database.
-        notes: what must be changed at the server first.
+        namespace: second part: the schema in the database, or the database.
+        notes, has_unreadable: as `SourceSchema`.
     """
 
     server: str
@@ -94,6 +94,7 @@ class DraftedSource:
     connector: Connector
     tables: tuple[DraftedTable, ...]
     notes: tuple[str, ...] = ()
+    has_unreadable: bool = False
 
     @property
     def variable(self) -> str:

@@ -84,10 +84,8 @@ def snapshot(url: str) -> Iterator[Any]:
         url: as libpq takes it, beginning with postgresql://.
 
     Raises:
-        UsageError: the URL is not one of PostgreSQL.
         LakehouseError: the driver is missing, or the database refuses something.
     """
-    refuse_others(url)
     psycopg = _driver()
     try:
         with psycopg.connect(url, connect_timeout=_CONNECT_SECONDS) as connection:
@@ -106,21 +104,6 @@ def snapshot(url: str) -> Iterator[Any]:
             f"the database refuses: {' '.join(str(error).split())}",
             "check the URL, the password and the rights",
         ) from None
-
-
-def refuse_others(url: str) -> None:
-    """Refuse a URL that is not one of PostgreSQL.
-
-    Raises:
-        UsageError: names the kind of database that it is of.
-    """
-    scheme, is_url, _ = url.partition("://")
-    if scheme not in ("postgresql", "postgres"):
-        kind = f"{scheme} databases" if is_url else "this"
-        raise UsageError(
-            f"no reader for {kind}: only PostgreSQL can be read so far",
-            "give a URL like postgresql://user@host:5432/database",
-        )
 
 
 def _driver() -> Any:

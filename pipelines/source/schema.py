@@ -1,6 +1,6 @@
 """The schema of a source database as drafting needs it, whatever the database.
 
-A reader (`postgres.py`; others would stand beside it) makes it, `draft.py` and `verify` use it.
+A reader (`postgres.py`, `mariadb.py`) makes it, `draft.py` and `verify` use it.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from pipelines.contract import Connector
+from pipelines.contract import Connector, Encoding
 from pipelines.errors import UsageError
 
 # What can be a part of a topic, a folder, a name in SQL and a dbt model alike.
@@ -25,6 +25,7 @@ class SourceColumn:
         type: the contract's type for what the connector sends; None: it sends nothing of use.
         note: how the value is written, or why nothing is sent; None where there is nothing to say.
         is_large: an update may leave the value out (TOAST).
+        encoding: how the value is written, where it is no plain text of its type.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SourceColumn:
     note: str | None = None
     comment: str | None = None
     is_large: bool = False
+    encoding: Encoding | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,9 @@ class SourceSchema:
 
     Attributes:
         skipped: name → why it cannot be captured (views, tables without a log …).
+        name: of the schema; that of the database where it has no schemas.
         notes: what must be changed at the server before changes can be captured.
+        has_unreadable: of some of those skipped the connector cannot even read the definition.
     """
 
     connector: Connector
@@ -72,6 +76,7 @@ class SourceSchema:
     tables: tuple[SourceTable, ...]
     skipped: dict[str, str]
     notes: tuple[str, ...] = ()
+    has_unreadable: bool = False
 
 
 def matching(pattern: str | None) -> re.Pattern[str]:

@@ -20,7 +20,8 @@ from pipelines.lake import lock, staged
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.sql import identifier
 from pipelines.settings import Settings
-from pipelines.source.postgres import read_schema, refuse_others, snapshot
+from pipelines.source.postgres import read_schema, snapshot
+from pipelines.source.reader import is_postgres, kind
 from pipelines.source.schema import SourceTable, matching
 from pipelines.verify import checksums
 from pipelines.verify.canonical import form
@@ -98,7 +99,11 @@ def verify(
         LakehouseError: the database refuses something, or a table is not staged as its contract
             says.
     """
-    refuse_others(url)
+    if not is_postgres(url):
+        raise UsageError(
+            f"{kind(url)} cannot be compared: only PostgreSQL can so far",
+            "give a URL like postgresql://user@host:5432/database",
+        )
     chosen = _chosen(contracts, server, tables)
     if not settings.warehouse.exists():
         raise LakehouseError(f"nothing is staged in {settings.home} yet", "run `lakehouse run`")

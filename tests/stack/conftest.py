@@ -70,6 +70,13 @@ def stack(servers: Stack, store: Stack) -> Stack:
 
 
 @pytest.fixture(scope="session")
+def mariadb(stack: Stack) -> Stack:
+    """The same, with MariaDB."""
+    stack.up(["mariadb"])
+    return stack
+
+
+@pytest.fixture(scope="session")
 def metastore(stack: Stack, platform_db: Stack) -> Stack:
     """The same, with the metastore that the engines share, its catalog empty."""
     stack.up(["metastore"])

@@ -12,6 +12,7 @@ import yaml
 from pipelines.commands.init_env import COMPOSE_FILE, add_secrets, wanted_secrets
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError
+from tests.stack.native.components import DEBEZIUM
 
 REPOSITORY = COMPOSE_FILE.parent
 CONTENT: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text())
@@ -24,7 +25,8 @@ MEGABYTES = {"M": 1, "G": 1024}
 
 # Megabytes that the services of a profile may take, with those that they depend on.
 PROFILES = {
-    "core": 10752, "flows": 1536, "ml": 2752, "lineage": 1792, "bi": 2944, "monitoring": 640,
+    "core": 10560, "flows": 1408, "ml": 2624, "lineage": 1536, "bi": 2688, "monitoring": 640,
+    "mariadb": 3008,
 }  # fmt: skip
 
 each_service = pytest.mark.parametrize("name", SERVICES)
@@ -132,7 +134,7 @@ def test_every_service_with_a_database_is_given_a_role_of_its_own() -> None:
         match[1]
         for name, service in SERVICES.items()
         if name != "platform-db"
-        for match in [re.search(r"\$\{((?!SHOP|CDC)\w+_DB_PASSWORD):", str(service))]
+        for match in [re.search(r"\$\{((?!SHOP|CDC|DEPOT)\w+_DB_PASSWORD):", str(service))]
         if match
     }
     assert used == set(owned.values())
@@ -216,16 +218,45 @@ def test_the_connector_captures_every_table_under_a_contract() -> None:
     assert connector["exactly.once.support"] == "required"
 
 
-def test_the_connector_of_sql_server_tells_what_the_landing_stands_on() -> None:
-    shop, sqlserver = (
-        yaml.safe_load((REPOSITORY / file).read_text())
-        for file in ("infra/connect/connectors/shop.json", "infra/sqlserver/connector.json")
+@pytest.mark.parametrize(
+    "file", ["infra/sqlserver/connector.json", "infra/mariadb/connectors/depot.json"]
+)
+def test_other_connectors_tell_what_the_landing_stands_on(file: str) -> None:
+    shop, other = (
+        yaml.safe_load((REPOSITORY / name).read_text())
+        for name in ("infra/connect/connectors/shop.json", file)
     )
     for setting in (
         "exactly.once.support", "skipped.operations", "tombstones.on.delete",
         "decimal.handling.mode", "time.precision.mode", "provide.transaction.metadata",
     ):  # fmt: skip
-        assert sqlserver[setting] == shop[setting], setting
+        assert other[setting] == shop[setting], setting
+
+
+def test_connectors_of_a_profile_are_registered_by_a_service_of_that_profile() -> None:
+    registering = {
+        volume.split(":")[0]: service["profiles"]
+        for service in SERVICES.values()
+        for volume in service.get("volumes", [])
+        if "/connectors:" in volume
+    }
+    assert registering == {
+        "./infra/connect/connectors": ["core"],
+        "./infra/mariadb/connectors": ["mariadb"],
+    }
+
+
+def test_variables_of_connector_files_are_given_to_connect() -> None:
+    given = SERVICES["connect"]["environment"]
+    for folder in ("infra/connect/connectors", "infra/mariadb/connectors"):
+        for file in (REPOSITORY / folder).glob("*.json"):
+            assert set(re.findall(r"\$\{env:(\w+)\}", file.read_text())) <= set(given), file
+
+
+def test_the_native_connectors_are_those_of_the_image() -> None:
+    dockerfile = (REPOSITORY / "infra/connect/Dockerfile").read_text()
+    arguments = re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE)
+    assert {name.lower(): version for name, version in arguments} == DEBEZIUM
 
 
 # init-env

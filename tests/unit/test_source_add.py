@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from pipelines import cli
 from pipelines.contract import Column, Contracts, Table, load_contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.source import draft as drafting
+from pipelines.source import mariadb_types
 from pipelines.source.draft import Draft, draft
 from pipelines.source.draft_contract import scalar
 from pipelines.source.personal import guess, words
 from pipelines.source.postgres_types import contract_type, is_large
+from pipelines.source.reader import read_schema
 from pipelines.source.schema import SourceColumn, SourceSchema, SourceTable
 
 ID = SourceColumn("id", "bigint", "int8", "bigint")
@@ -367,16 +370,131 @@ def test_a_project_gets_no_table_or_model_twice(tmp_path: Path) -> None:
     drafting.refuse_a_second(told, Contracts([]), {"stg_thing"})
 
 
-@pytest.mark.parametrize("command", [["source", "add"], ["verify"]])
 @pytest.mark.parametrize(
-    "url", ["mysql://root@localhost/x", "mssql://sa@localhost/x", "localhost", "/tmp/file.db"]
+    ("command", "url", "why"),
+    [
+        *(
+            (["source", "add"], url, "PostgreSQL and MariaDB can be read so far")
+            for url in ("mssql://sa@localhost/x", "localhost", "/tmp/file.db")
+        ),
+        *(
+            (["verify"], url, "only PostgreSQL can so far")
+            for url in ("mysql://me@localhost/x", "mssql://sa@localhost/x", "localhost")
+        ),
+    ],
 )
-def test_other_databases_than_postgresql_are_refused(
-    command: list[str], url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_databases_without_a_reader_are_refused(
+    command: list[str], url: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LAKEHOUSE_PROJECT_DIR", raising=False)
     (tmp_path / "warehouse.duckdb").touch()
-    with pytest.raises(UsageError, match="only PostgreSQL can be read so far"):
+    with pytest.raises(UsageError, match=why):
         CliRunner().invoke(
             cli.app, ["--home", str(tmp_path), *command, url], catch_exceptions=False
         )
+
+
+# MariaDB
+
+
+def mariadb(*tables: SourceTable, **told: object) -> SourceSchema:
+    return SourceSchema("mariadb", "my_ward", "my_ward", tables, {}, **told)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("declared", "precision", "expected"),
+    [
+        ("tinyint(1)", 3, "smallint"),
+        ("smallint(5) unsigned", 5, "integer"),
+        ("mediumint(8) unsigned", 7, "integer"),
+        ("int(10) unsigned zerofill", 10, "bigint"),
+        ("bigint(20)", 19, "bigint"),
+        ("bigint(20) unsigned", 20, "decimal(20,0)"),
+        ("decimal(18,4)", 18, "decimal(18,4)"),
+        ("decimal(39,4)", 39, "varchar"),
+        ("float unsigned", None, "double"),
+        ("bit(1)", 1, "boolean"),
+        ("bit(8)", 8, "varchar"),
+        ("year(4)", None, "smallint"),
+        ("datetime(6)", None, "timestamp"),
+        ("time", None, "varchar"),
+        ("enum('a','b''c')", None, "varchar"),
+        ("enum('a,b')", None, None),
+        ("set('a','b')", None, "varchar"),
+        ("uuid", None, None),
+        ("inet6", None, None),
+    ],
+)
+def test_a_type_of_mariadb_is_what_the_connector_sends_of_it(
+    declared: str, precision: int | None, expected: str | None
+) -> None:
+    base = mariadb_types.base_type(re.split(r"[( ]", declared)[0], declared)
+    found, note = mariadb_types.contract_type(base, declared, precision, 4)
+    assert found == expected
+    if expected is None:
+        assert note
+    else:
+        assert Column(name="c", type=expected, encoding=mariadb_types.encoding(base))
+    assert mariadb_types.encoding(base) == ("base64" if expected == "decimal(20,0)" else None)
+
+
+def test_columns_at_which_the_connector_stops_are_known() -> None:
+    why = mariadb_types.why_unreadable
+    assert why("inet6", "inet6")
+    assert why("varchar", "varchar(100) /*M!100301 COMPRESSED*/")
+    assert why("enum", "enum('compressed')") is None
+    assert why("varchar", "varchar(100)") is None
+
+
+def test_a_source_on_mariadb_is_drafted_for_mariadb(tmp_path: Path) -> None:
+    number = SourceColumn(
+        "id", "bigint(20) unsigned", "bigint unsigned", "decimal(20,0)", encoding="base64"
+    )
+    plain = SourceTable("plain", (number,), key=("id",))
+    indexed = SourceTable("in`dexed", (number,), key=("id",), key_index="unique_id")
+    odd = SourceTable("indexed", (number,), key=("id",), key_index="unique_id")
+    told = draft(mariadb(plain, indexed, odd))
+    assert told.skipped == {
+        "in`dexed": "its name cannot be part of a topic: only letters, digits and _ can"
+    }
+    (table, _) = contracts_of(told, tmp_path).tables
+    assert (table.server, table.namespace, table.connector) == ("my_ward", "my_ward", "mariadb")
+    assert table.columns[0].encoding == "base64"
+    settings = json.loads(file(told, ".json"))
+    assert settings["message.key.columns"] == r"my_ward\.indexed:id"
+    assert settings["table.include.list"] == r"my_ward\.plain,my_ward\.indexed"
+    assert "schema.history.internal.store.only.captured.tables.ddl" not in settings
+    sql = told.files["infra/mariadb/my_ward.sql"]
+    assert r"grant lock tables on `my\_ward`.* to `my_ward_cdc`;" in sql
+    assert "grant select on `my_ward`.`plain` to `my_ward_cdc`;" in sql
+
+
+def test_definitions_that_the_connector_cannot_read_are_kept_from_it() -> None:
+    told = json.loads(file(draft(mariadb(table(), has_unreadable=True)), ".json"))
+    assert told["schema.history.internal.store.only.captured.tables.ddl"] == "true"
+
+
+def test_a_drafted_connector_for_mariadb_has_the_settings_of_the_example() -> None:
+    example = json.loads(Path("infra/mariadb/connectors/depot.json").read_text())
+    told = json.loads(file(draft(mariadb(table())), ".json"))
+    own = {
+        "topic.prefix", "database.hostname", "database.port", "database.user", "database.password",
+        "database.server.id", "database.include.list", "schema.history.internal.kafka.topic",
+        "signal.kafka.topic",
+    }  # fmt: skip
+    shared = {name: value for name, value in example.items() if name not in own}
+    assert {name: told.get(name) for name in shared} == shared
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["mariadb://me@host/", "mariadb://me@host/a/b", "mysql://host/db?ssl=1", "mysql://host:x/db"],
+)
+def test_a_url_of_mariadb_names_a_database_and_nothing_else(url: str) -> None:
+    with pytest.raises(UsageError, match="URL"):
+        read_schema(url)
+
+
+def test_mariadb_has_no_schemas() -> None:
+    with pytest.raises(UsageError, match="no schemas"):
+        read_schema("mariadb://me@host/db", "public")

@@ -17,7 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lakehouse-stack"
 # Natively as in the Dockerfiles of Connect and the metastore, and as the image of the S3 store.
-DEBEZIUM = {"postgres": "3.7.0.Final", "sqlserver": "3.6.1.Final"}
+DEBEZIUM = {"postgres": "3.7.0.Final", "sqlserver": "3.6.1.Final", "mariadb": "3.5.0.Final"}
 METASTORE = "3.1.3"
 VERSITYGW = "v1.8.0"
 # The newest whose server is on Maven Central; the compose file has a later one.
@@ -31,8 +31,13 @@ _TRINO_JAVA = 24
 # Each in an environment of its own, of the very packages that its image has.
 PYTHON_SERVICES = ("prefect", "mlflow", "superset")
 _SPARK_EXTRA = REPOSITORY / "infra" / "spark"
+# Servers lie where only root looks by default.
+PATH = f"{os.environ['PATH']}:/usr/sbin"
 _PACKAGES = {
     "initdb": "postgresql",
+    # Without Debian's service, which would take the port.
+    "mariadbd": "mariadb-server-core",
+    "mariadb": "mariadb-client-core",
     # With the compiler: Spark's log store is built from its source.
     "javac": "openjdk-17-jdk-headless",
     "mvn": "maven",
@@ -159,7 +164,9 @@ def _fetch_promtool(folder: Path) -> None:
 
 
 def _found(program: str) -> bool:
-    return bool(_postgres_folders()) if program == "initdb" else shutil.which(program) is not None
+    if program == "initdb":
+        return bool(_postgres_folders())
+    return shutil.which(program, path=PATH) is not None
 
 
 def _postgres_folders() -> list[Path]:

@@ -57,6 +57,11 @@ class Service:
         """Whether it is a server of PostgreSQL; others use the programs in its image."""
         return self.image.startswith("postgres:") and bool(self.healthcheck)
 
+    @property
+    def is_mariadb(self) -> bool:
+        """Whether it is a server of MariaDB."""
+        return self.image.startswith("mariadb:")
+
 
 def load(variables: Mapping[str, str], path: Path = COMPOSE_FILE) -> dict[str, Service]:
     """Read the compose file; a variable that is not given is a KeyError."""

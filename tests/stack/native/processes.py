@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import re
 import signal
 import subprocess
@@ -42,7 +43,7 @@ class Process:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 user=user,
-                group=user,
+                group=pwd.getpwnam(user).pw_gid if user else None,
                 extra_groups=[] if user else None,
                 cwd="/",
             )

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pipelines.commands.init_env import wanted_secrets
-from tests.stack.native import compose
-from tests.stack.native.components import REPOSITORY, Components, install_environment
+from tests.stack.native import compose, mariadb
+from tests.stack.native.components import PATH, REPOSITORY, Components, install_environment
 from tests.stack.native.compose import Mount, Service, host_of
 from tests.stack.native.loopback import LOOPBACK, free_ports
 from tests.stack.native.processes import Failed, Process, eventually
@@ -77,6 +77,8 @@ class Stack:
                 self._copy(service, mount)
         if service.is_postgres:
             self._prepare_postgres(service)
+        if service.is_mariadb:
+            self._prepare_mariadb(service)
         if service.own_image in self._components.environments:
             install_environment(service.own_image)
         process = self._process(service, (*service.command, *arguments))
@@ -147,6 +149,7 @@ class Stack:
         """Paths within the container, longest first, and where they lie here."""
         paths = dict(self._components.images)
         paths["/var/run/postgresql"] = self.volume("postgres-sockets")
+        paths["/run/mysqld"] = self.volume("mariadb-sockets")
         for mount in service.mounts:
             here = self.volume(mount.source) if mount.is_volume else self._bound(service, mount)
             paths[mount.target] = here
@@ -174,7 +177,7 @@ class Stack:
                 found[variable] = str(self.port(host, int(value)))
             else:
                 found[variable] = self._translated(service, value)
-        path = f"{self._components.postgres}:{os.environ['PATH']}"
+        path = f"{self._components.postgres}:{PATH}"
         if service.name == "trino":
             path = f"{self._components.trino_java}:{path}"
         if service.name == "spark":
@@ -191,7 +194,7 @@ class Stack:
             [self._translated(service, word) for word in command],
             environment=self.environment(service),
             log=self.log(service.name),
-            user=_postgres_user() if service.is_postgres else None,
+            user=_user(service),
             # PostgreSQL's fast shutdown.
             stop_signal=signal.SIGINT if service.is_postgres else signal.SIGTERM,
         )
@@ -219,7 +222,7 @@ class Stack:
             return
         sockets = paths["/var/run/postgresql"]
         sockets.mkdir(parents=True, exist_ok=True)
-        if user := _postgres_user():
+        if user := _user(service):
             for folder in (data, sockets):
                 shutil.chown(folder, user, user)
         data.chmod(0o700)
@@ -243,14 +246,30 @@ class Stack:
         finally:
             self._run(service, variables, "pg_ctl", "-w", "-m", "fast", "stop")
 
+    def _prepare_mariadb(self, service: Service) -> None:
+        paths = self._paths(service)
+        mariadb.prepare(
+            [self._translated(service, word) for word in service.command],
+            variables=self.environment(service),
+            data=paths["/var/lib/mysql"],
+            scripts=paths["/docker-entrypoint-initdb.d"],
+            log=self.log(service.name),
+            user=_user(service),
+        )
+
     def _run(self, service: Service, variables: Mapping[str, str], *command: str) -> None:
         process = Process(
-            command, environment=variables, log=self.log(service.name), user=_postgres_user()
+            command, environment=variables, log=self.log(service.name), user=_user(service)
         )
         if process.wait(60) != 0:
             raise Failed(f"{service.name}: {command[0]} failed:\n{process.told()}")
 
 
-def _postgres_user() -> str | None:
-    """PostgreSQL refuses to run as root."""
-    return "postgres" if os.geteuid() == 0 else None
+def _user(service: Service) -> str | None:
+    """As whom root runs a service: databases refuse to be root."""
+    if os.geteuid() != 0:
+        return None
+    if service.is_postgres:
+        return "postgres"
+    # Debian makes no user for the packages that are only programs.
+    return "nobody" if service.is_mariadb else None

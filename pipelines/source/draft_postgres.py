@@ -1,4 +1,4 @@
-"""What a database administrator runs at the source: a role, identities of rows, a publication."""
+"""What an administrator of PostgreSQL runs at the source: a role, row identities, a publication."""
 
 from __future__ import annotations
 

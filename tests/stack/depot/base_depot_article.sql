@@ -1,0 +1,1 @@
+{{ fold_current(source('depot', 'article')) }}
