@@ -22,6 +22,8 @@ _DELTA = {
     "spark.databricks.delta.properties.defaults.checkpoint.writeStatsAsStruct": "false",
     # A log of so few entries is read at once.
     "spark.databricks.delta.snapshotPartitions": "2",
+    # By default, ten thousand tasks list the files of each table that is vacuumed.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "100",
     "spark.ui.showConsoleProgress": "false",
 }
 _STORE = {
