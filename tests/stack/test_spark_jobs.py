@@ -31,7 +31,7 @@ from tests.stack.native.stack import Stack
 from tests.stack.submit import finished, submit
 from tests.stack.test_s3 import KEY, done, lakehouse
 
-TOPICS = ("shop.public.client", "shop.public.order", "shop.public.order_item")
+TOPICS = ("shop.public.client", "shop.public.order_item")
 DAYS = ("2017-01-01", "2017-01-12", "2017-01-20", "2017-01-28")
 CLIENTS = "12"
 # A message now and then that is cut off.
@@ -166,10 +166,6 @@ def test_spark_goes_on_where_the_lake_is_and_lands_the_same(
     # Begun by one engine, handed over to the other.
     deliver(kafka, deliveries[0])
     done(lake.run("land", "--kafka", kafka))
-    refused = spark()
-    assert refused.returncode == 1
-    assert "written by lakehouse, and by one engine" in refused.stdout, refused.stderr[-2000:]
-    assert "lakehouse hand-over spark" in refused.stdout
     done(lake.run("hand-over", "spark"))
     refused = lake.run("land", "--kafka", kafka)
     assert refused.returncode == 1

@@ -36,6 +36,16 @@ def test_a_table_of_spark_is_neither_landed_to_nor_maintained(lake: Lake) -> Non
     lake.assert_reconciled()
 
 
+def test_spark_takes_no_table_that_is_not_its_own(lake: Lake) -> None:
+    lake.deliver(thing(0))
+    with (
+        pytest.raises(LakehouseError, match="is written by lakehouse") as refused,
+        opened(lake.contracts, lake.settings, "run", SPARK),
+    ):
+        pass
+    assert refused.value.remedy.endswith("lakehouse hand-over spark")
+
+
 def test_a_landing_that_is_on_is_refused_its_next_batch(lake: Lake) -> None:
     lake.write(things(0, 2))
     with opened(lake.contracts, lake.settings, "run") as landing:
