@@ -32,7 +32,7 @@ from tests.stack.submit import finished, submit
 from tests.stack.test_s3 import KEY, done, lakehouse
 
 TOPICS = ("shop.public.client", "shop.public.order_item")
-DAYS = ("2017-01-01", "2017-01-12", "2017-01-20", "2017-01-28")
+DAYS = ("2017-01-01", "2017-01-12", "2017-01-20", "2017-01-28", "2017-02-02")
 CLIENTS = "12"
 # A message now and then that is cut off.
 BAD = 97
@@ -54,7 +54,7 @@ def kafka(components: Components) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def deliveries(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Three slices of the shop's log."""
+    """Slices of the shop's log."""
     folder = tmp_path_factory.mktemp("deliveries")
     slices = []
     for start, until in pairwise(DAYS):
@@ -190,6 +190,8 @@ def test_spark_goes_on_where_the_lake_is_and_lands_the_same(
     done(lake.run("hand-over", "lakehouse"))
     again = json.loads(done(lake.run("land", "--kafka", kafka, "--json")))
     assert sum(topic["landed"] + topic["dead"] for topic in again.values()) == 0
+    deliver(kafka, deliveries[3])
+    done(lake.run("land", "--kafka", kafka))
 
     done(expected.run("land", "--kafka", kafka))
     told, by_one = lake.told(monkeypatch), expected.told(monkeypatch)
