@@ -220,6 +220,8 @@ def test_the_lander_is_killed_while_the_shop_trades(platform: Platform) -> None:
 
 
 def test_nothing_was_lost_doubled_or_refused(platform: Platform) -> None:
+    # All of the chain, after all that was killed.
+    platform.lakehouse("run")
     status = json.loads(platform.lakehouse("status", "--json"))
     assert status["dead_letters"] == []
     told = {row["topic"]: row for row in status["sources"]}
