@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -57,6 +57,7 @@ class KafkaSource:
         accept_gap: go on behind messages that expired in Kafka before they were read.
         batch_rows, batch_bytes, batch_seconds: whichever is reached first closes a batch.
         answer_seconds: how long the cluster may take to answer a question.
+        topics_seconds: following, how often to look for topics that have come since.
     """
 
     bootstrap: str
@@ -69,6 +70,7 @@ class KafkaSource:
     batch_bytes: int = 64 << 20
     batch_seconds: float = 10.0
     answer_seconds: float = 10.0
+    topics_seconds: float = 30.0
     stop: Event = field(default_factory=Event, repr=False)
     metrics: Metrics = field(default_factory=Metrics, repr=False)
 
@@ -91,14 +93,8 @@ def land_kafka(
     cluster = Cluster(source.bootstrap, source.group, source.properties, source.answer_seconds)
     try:
         topics = cluster.topics(source.topics, contracts)
-        ids = cluster.topic_ids(topics)
-        names = {topic: stream_name(cluster.cluster_id, ids.get(topic, "")) for topic in topics}
         with opened(contracts, settings, run_id) as landing:
-            for topic, name in names.items():
-                for counted in (topic, *(table.topic for table in contracts.sharing(topic))):
-                    check_identity(topic, name, landing.ledger.progress(counted).sources)
-                landing.report.topics[topic] = TopicReport(topic)
-            reader = _Reader(source, cluster, landing, names, contracts, settings, on_topic)
+            reader = _Reader(source, cluster, landing, contracts, settings, on_topic)
             reader.run(topics)
             return landing.report
     finally:
@@ -134,7 +130,6 @@ class _Reader:
         source: KafkaSource,
         cluster: Cluster,
         landing: Landing,
-        names: dict[str, str],
         contracts: Contracts,
         settings: Settings,
         on_topic: Callable[[str], None],
@@ -143,7 +138,8 @@ class _Reader:
         self._cluster = cluster
         self._consumer: Consumer = cluster.consumer
         self._landing = landing
-        self._names = names
+        # Topic → how the ledger calls it.
+        self._names: dict[str, str] = {}
         self._contracts = contracts
         self._state = settings.state
         self._on_topic = on_topic
@@ -154,18 +150,14 @@ class _Reader:
         self._targets: dict[Place, int] = {}
         self._has_rebalanced = False
         self._bytes_a_message = _LIKELY_BYTES
-        self._heard_at = self._gauged_at = time.monotonic()
+        self._heard_at = self._gauged_at = self._looked_at = time.monotonic()
 
     def run(self, topics: dict[str, list[int]]) -> None:
         """Read until the end that was there at the start or, following, until told to stop."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="land") as self._worker:
+            self._admit(topics)
             if self._source.follow:
-                self._consumer.subscribe(
-                    list(topics),
-                    on_assign=self._on_assign,
-                    on_revoke=self._on_revoke,
-                    on_lost=self._on_revoke,
-                )
+                self._subscribe()
             else:
                 self._assign_all(topics)
             while (self._source.follow or self._targets) and not self._source.stop.is_set():
@@ -179,8 +171,44 @@ class _Reader:
                 self._save(topic, {})
             self._gauge()
 
+    def _admit(self, topics: Iterable[str]) -> None:
+        """Take in topics that are what they were when they were read before."""
+        ids = self._cluster.topic_ids(list(topics))
+        for topic in topics:
+            name = stream_name(self._cluster.cluster_id, ids.get(topic, ""))
+            tables = (table.topic for table in self._contracts.sharing(topic))
+            for counted in (topic, *tables):
+                check_identity(topic, name, self._landing.ledger.progress(counted).sources)
+            self._landing.report.topics[topic] = TopicReport(topic)
+            self._names[topic] = name
+
+    def _subscribe(self) -> None:
+        self._consumer.subscribe(
+            list(self._names),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_revoke,
+        )
+
+    def _look_for_topics(self) -> None:
+        """Follow topics that have come since: a table's comes with its first event."""
+        self._looked_at = time.monotonic()
+        try:
+            found = self._cluster.topics(self._source.topics, self._contracts)
+        except LakehouseError as error:
+            # What is followed already tells when a cluster is away for good.
+            log.warning("topics not listed", error=error.cause)
+            return
+        if new := sorted(found.keys() - self._names.keys()):
+            self._settle()
+            self._admit(new)
+            self._subscribe()
+            log.info("topics found", topics=new)
+
     def _step(self) -> None:
         source, batch = self._source, self._batch
+        if source.follow and _seconds_since(self._looked_at) >= source.topics_seconds:
+            self._look_for_topics()
         is_full = batch.rows >= source.batch_rows or batch.bytes >= source.batch_bytes
         is_old = batch.began is not None and _seconds_since(batch.began) >= source.batch_seconds
         if self._in_flight and self._in_flight[1].done():

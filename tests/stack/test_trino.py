@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import requests
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 from trino.exceptions import HttpError, TrinoUserError
 
 from pipelines.contract import load_contracts
@@ -127,19 +128,23 @@ def test_what_the_lander_lands_is_built_by_dbt(
          "--clients", "3", "--until", "2017-01-05"], cwd=REPOSITORY, check=True,
     )  # fmt: skip
     (file,) = (tmp_path / topic).iterdir()
-    producer = Producer({"bootstrap.servers": f"{LOOPBACK}:{stack.port('kafka', 19092)}"})
-    for line in pa.input_stream(str(file)).read().splitlines():
-        message = json.loads(line)
-        producer.produce(topic, message["payload"], message["key"])
-    assert producer.flush(30) == 0
     forget_raw_tables(trino_server)
     for schema in ("staging", "state"):
         trino_server.query(f"drop schema if exists {schema} cascade")
 
     stack.up(["lander"])
     try:
+        # The topic may come when others are followed already.
+        client = {"bootstrap.servers": f"{LOOPBACK}:{stack.port('kafka', 19092)}"}
+        admin, producer = AdminClient(client), Producer(client)
+        if topic not in admin.list_topics(timeout=10).topics:
+            admin.create_topics([NewTopic(topic, 3, 1)])[topic].result()
+        for line in pa.input_stream(str(file)).read().splitlines():
+            message = json.loads(line)
+            producer.produce(topic, message["payload"], message["key"])
+        assert producer.flush(30) == 0
         count = "select count(*) from raw.shop_public_transporter"
-        assert eventually(lambda: trino_server.query(count)[1] != [(0,)], 60)
+        assert eventually(lambda: trino_server.query(count)[1] != [(0,)], 90)
         metrics = requests.get(
             f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics", timeout=10
         ).text

@@ -400,6 +400,20 @@ def test_following_lands_by_rows_and_by_seconds_until_it_is_stopped(
     lake.assert_reconciled()
 
 
+def test_a_topic_that_comes_while_others_are_followed_is_followed_too(
+    lake: Lake, broker: Broker
+) -> None:
+    broker.produce(HEARTBEAT, 0, None, json.dumps({"ts_ms": 1}))
+    broker.flush()
+    with Follower(broker, lake, batch_seconds=0.2, topics_seconds=0.3) as follower:
+        follower.wait_for(lambda: follower.value("consumed_total") == 1)
+        broker.send(*things(0, 2))
+        follower.wait_for(lambda: follower.value("consumed_total") == 4)
+        follower.stop()
+    assert lake.offsets() == [0, 1, 2]
+    lake.assert_reconciled()
+
+
 def test_a_follower_refuses_a_topic_that_ends_before_what_has_landed(
     lake: Lake, broker: Broker
 ) -> None:
