@@ -145,10 +145,10 @@ def test_what_the_lander_lands_is_built_by_dbt(
         assert producer.flush(30) == 0
         count = "select count(*) from raw.shop_public_transporter"
         assert eventually(lambda: trino_server.query(count)[1] != [(0,)], 90)
-        metrics = requests.get(
-            f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics", timeout=10
-        ).text
-        assert 'disposition="landed"' in metrics
+        # Rows are committed before they are counted.
+        metrics = f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics"
+        landed = f'{{topic="{topic}",disposition="landed"}}'
+        assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
         stack.start("dbt-build", "--select", "+stg_shop_transporter")
     finally:
         stack.stop("lander")
