@@ -149,9 +149,9 @@ def test_what_the_lander_lands_is_built_by_dbt(
         metrics = f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics"
         landed = f'{{topic="{topic}",disposition="landed"}}'
         assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
-        stack.start("dbt-build", "--select", "+stg_shop_transporter")
+        stack.start("dbt-build", "--select", "+stg_transporter")
     finally:
         stack.stop("lander")
-    staged = "select count(*), count(distinct transporter_id) from staging.stg_shop_transporter"
+    staged = "select count(*), count(distinct transporter_id) from staging.stg_transporter"
     ((rows, transporters),) = trino_server.query(staged)[1]
     assert rows == transporters > 0
