@@ -60,12 +60,8 @@ class Stack:
         for name in names:
             self.start(name)
 
-    def start(self, name: str, *arguments: str) -> None:
-        """Start one service and wait until it is ready; a one-shot service, until it has ended.
-
-        Args:
-            arguments: added to its command.
-        """
+    def start(self, name: str) -> None:
+        """Start one service and wait until it is ready; a one-shot service, until it has ended."""
         service = self.services[name]
         for other in service.depends_on:
             if other not in self._running and other not in self._completed:
@@ -81,7 +77,7 @@ class Stack:
             self._prepare_mariadb(service)
         if service.own_image in self._components.environments:
             install_environment(service.own_image)
-        process = self._process(service, (*service.command, *arguments))
+        process = self._process(service, service.command)
         if not service.healthcheck:
             if process.wait(_ONCE_SECONDS) != 0:
                 raise Failed(f"{name} failed:\n{process.told()}")
