@@ -101,18 +101,9 @@ class Platform:
             )
 
     def follow(self) -> None:
-        """Land what Kafka has, and stage it."""
+        """Land what Kafka has, and build."""
         self.wait_for_connector()
-        self.lakehouse("land")
-        project = self.variables.get("LAKEHOUSE_PROJECT_DIR", str(REPOSITORY / "dbt_project"))
-        dbt = subprocess.run(
-            [str(Path(sys.executable).with_name("dbt")), "run", "--quiet", "-s", "staging",
-             "--project-dir", project, "--profiles-dir", project,
-             "--target-path", str(self.home / "target"), "--log-path", str(self.home / "logs")],
-            capture_output=True, text=True, check=False, timeout=600,
-            env=self.variables | {"LAKEHOUSE_HOME": str(self.home)},
-        )  # fmt: skip
-        assert dbt.returncode == 0, dbt.stdout[-4000:]
+        self.lakehouse("run")
 
     def wrong(self) -> dict[str, str]:
         """What `lakehouse doctor` finds wrong: check → detail and remedy."""
@@ -157,8 +148,7 @@ def platform(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Platform
 
 def test_the_snapshot_and_what_follows_it_is_staged_as_it_is(platform: Platform) -> None:
     platform.trade("2017-02-01")
-    platform.wait_for_connector()
-    platform.lakehouse("run")
+    platform.follow()
     platform.assert_equal_to_source()
     with platform.database() as database:
         ((orders,),) = database.execute('select count(*) from public."order"').fetchall()
@@ -220,8 +210,6 @@ def test_the_lander_is_killed_while_the_shop_trades(platform: Platform) -> None:
 
 
 def test_nothing_was_lost_doubled_or_refused(platform: Platform) -> None:
-    # All of the chain, after all that was killed.
-    platform.lakehouse("run")
     status = json.loads(platform.lakehouse("status", "--json"))
     assert status["dead_letters"] == []
     told = {row["topic"]: row for row in status["sources"]}

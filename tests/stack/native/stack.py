@@ -27,7 +27,7 @@ SPARK_OPTIONS = (
     "-Dspark.sql.files.minPartitionNum=1"
 )
 _TRINO_OPTIONS = "-XX:TieredStopAtLevel=1"
-_READY_SECONDS, _ONCE_SECONDS = 180.0, 240.0
+_READY_SECONDS, _ONCE_SECONDS = 180.0, 120.0
 
 
 class Stack:
