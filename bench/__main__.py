@@ -8,10 +8,23 @@ from __future__ import annotations
 
 import sys
 
-from bench import batches, follow, freshness, hot, land, line, maintain, poison, spark, stage
+from bench import (
+    batches,
+    engines,
+    follow,
+    freshness,
+    hot,
+    land,
+    line,
+    maintain,
+    poison,
+    spark,
+    stage,
+)
 
 BENCHES = {
     "batches": batches.main,
+    "engines": engines.main,
     "follow": follow.main,
     "freshness": freshness.main,
     "hot": hot.main,

@@ -119,7 +119,7 @@ def test_a_landing_registers_its_tables_and_their_last_batches(
     assert "lies in s3://lake/registered" in elsewhere.stderr
 
 
-def test_the_lander_follows_topics_that_come_later(
+def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
     stack: Stack, trino_server: TrinoServer, tmp_path: Path
 ) -> None:
     topic = "shop.public.transporter"
@@ -146,5 +146,12 @@ def test_the_lander_follows_topics_that_come_later(
         metrics = f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics"
         landed = f'{{topic="{topic}",disposition="landed"}}'
         assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
+        # What another test has built is of another lake.
+        stack.start("dbt-build", "--full-refresh", "--select", "+stg_transporter")
+        carriers = "select transporter_id, transporter_name from staging.stg_transporter"
+        sent = "select distinct transporter_id, name from raw.shop_public_transporter"
+        built = trino_server.query(carriers)[1]
+        assert built
+        assert sorted(built) == sorted(trino_server.query(sent)[1])
     finally:
         stack.stop("lander")

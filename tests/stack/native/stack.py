@@ -19,8 +19,8 @@ from tests.stack.native.loopback import LOOPBACK, free_ports
 from tests.stack.native.processes import Failed, Process, eventually
 from tests.stack.native.s3 import S3Server
 
-# It lives for a test of few rows: to be up soon is worth more than fast code. (Code of that kind is
-# given little room by Java; Spark's has none in it, and is compiled again and again.)
+# To be up soon. (Code of that kind is given little room by Java; Spark's has none in it, and is
+# compiled again and again.)
 SPARK_OPTIONS = (
     "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC "
     "-Dspark.sql.codegen.wholeStage=false -Dspark.sql.codegen.factoryMode=NO_CODEGEN "
@@ -35,10 +35,12 @@ class Stack:
 
     Args:
         folder: holds volumes and logs; PostgreSQL's user must be able to enter it.
+        is_brief: it lives for a test of few rows: to be up soon is worth more than fast code.
     """
 
-    def __init__(self, folder: Path, components: Components) -> None:
+    def __init__(self, folder: Path, components: Components, *, is_brief: bool = True) -> None:
         self.folder = folder
+        self._is_brief = is_brief
         self.secrets = {name: secrets.token_urlsafe(18) for name in wanted_secrets()}
         self.services = compose.load(self.secrets)
         self._components = components
@@ -60,8 +62,12 @@ class Stack:
         for name in names:
             self.start(name)
 
-    def start(self, name: str) -> None:
-        """Start one service and wait until it is ready; a one-shot service, until it has ended."""
+    def start(self, name: str, *arguments: str) -> None:
+        """Start one service and wait until it is ready; a one-shot service, until it has ended.
+
+        Args:
+            arguments: added to those of its command.
+        """
         service = self.services[name]
         for other in service.depends_on:
             if other not in self._running and other not in self._completed:
@@ -77,7 +83,7 @@ class Stack:
             self._prepare_mariadb(service)
         if service.own_image in self._components.environments:
             install_environment(service.own_image)
-        process = self._process(service, service.command)
+        process = self._process(service, [*service.command, *arguments])
         if not service.healthcheck:
             if process.wait(_ONCE_SECONDS) != 0:
                 raise Failed(f"{name} failed:\n{process.told()}")
@@ -176,9 +182,9 @@ class Stack:
         path = f"{self._components.postgres}:{PATH}"
         if service.name == "trino":
             path = f"{self._components.trino_java}:{path}"
-        if service.name == "spark":
+        if service.name == "spark" and self._is_brief:
             found |= {"JDK_JAVA_OPTIONS": SPARK_OPTIONS, "SPARK_PARTITIONS": "1"}
-        if service.name == "trino":
+        if service.name == "trino" and self._is_brief:
             found["JDK_JAVA_OPTIONS"] = _TRINO_OPTIONS
         return {
             "PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8",
