@@ -6,6 +6,7 @@ that ask for less than the full size.
 
 from __future__ import annotations
 
+import signal
 import sys
 
 from bench import (
@@ -44,6 +45,8 @@ def main() -> int:
     if unknown:
         print(f"unknown bench {unknown[0]}; there are: {', '.join(BENCHES)}", file=sys.stderr)
         return 2
+    # As with Ctrl-C: a bench that is ended must not leave its servers behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     for name in chosen:
         BENCHES[name]()
     return 0

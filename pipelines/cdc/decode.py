@@ -32,7 +32,6 @@ from pipelines.cdc.fields import (
     drift_reason,
     extra_fields,
     has_drifted,
-    image_fields,
     lacking_fields,
     unavailable_names,
     unknown_fields,
@@ -361,7 +360,6 @@ def _table_sql(
     {events},
     flat as (
         select *, n.op as op, n.source as source,
-            case when n.op = 'd' then n.before else n.after end as image,
             coalesce(try_cast(n.source.ts_us as bigint),
                 try(try_cast(n.source.ts_ms as bigint) * 1000)) as told_ts_us,
             case when told_ts_us >= epoch_us(timestamp '{FIRST_DAY}')
@@ -379,8 +377,7 @@ def _table_sql(
         from told
     ), typed as (
         select *,
-            {typed},
-            {image_fields()} as fields
+            {typed}
         from texts
     ), compared as (
         select *, {deviating_fields(table)} as deviating

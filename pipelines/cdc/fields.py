@@ -14,13 +14,13 @@ from pipelines.lake.sql import identifier, literal
 
 
 def image_fields() -> str:
-    """SQL of the names of the image's fields, in their order; NULL where there is no image."""
+    """SQL of the names of the fields that an `image` of any shape has; NULL where there is none."""
     added = "starts_with(name, '__')"
     # DuckDB compiles a constant path once, any other for each row.
     return f"""case when image is null then null
             when is_flat then list_filter(json_keys(event_text), lambda name: not {added})
             when is_wrapped then json_keys(payload, {_image_path()})
-            when op = 'd' then json_keys(payload, '$.before')
+            when n.op = 'd' then json_keys(payload, '$.before')
             else json_keys(payload, '$.after') end"""
 
 
@@ -100,7 +100,7 @@ def extra_fields(table: Table) -> str:
 
 def _image_path() -> str:
     root = "case when is_wrapped then '$.payload.' else '$.' end"
-    return f"{root} || case when op = 'd' then 'before' else 'after' end"
+    return f"{root} || case when n.op = 'd' then 'before' else 'after' end"
 
 
 def _expected(table: Table) -> list[str]:

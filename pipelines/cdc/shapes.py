@@ -1,7 +1,8 @@
 """SQL that brings messages to change events: plain envelopes, wrapped with schemas, or flattened.
 
-The CTE that comes out, `event`, is `message` with the struct `n` (op, source, before, after), and
-with `is_wrapped`, `is_flat` and `event_text`.
+The CTE that comes out, `event`, is `message` with the struct `n` (op, source), the row's `image` as
+a struct, the names of its fields (`fields`, in their order; NULL where there is no image), and with
+`is_wrapped`, `is_flat` and `event_text`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from pipelines.cdc import positions
-from pipelines.cdc.json_parsing import Parse
+from pipelines.cdc.fields import image_fields
+from pipelines.cdc.json_parsing import Parse, struct_of_json
 from pipelines.contract import Table
 from pipelines.lake.sql import identifier
 
@@ -17,12 +19,22 @@ SCHEMA_OF_PAYLOAD = "cast(try(json_extract(payload, '$.schema')) as varchar)"
 
 
 def plain_events(table: Table, parse: Parse) -> str:
-    """CTEs for messages that are all plain envelopes; others have neither `op` nor `source`."""
+    """CTEs for messages that are all plain envelopes; others have neither `op` nor `source`.
+
+    An image is cut out as text first: its fields and their names are then read from a third of the
+    text, and of the other image nothing is.
+    """
+    fields = _fields(table) | {"before": "JSON", "after": "JSON"}
     return f"""
-    event as (
-        select *, {parse.struct("payload", _fields(table))} as n,
-            false as is_wrapped, false as is_flat, payload as event_text
+    parsed as (
+        select *, {parse.struct("payload", fields)} as n
         from message
+    ), event as (
+        select *, case when n.op = 'd' then n.before else n.after end as image_text,
+            {struct_of_json("image_text", _columns(table))} as image,
+            json_keys(image_text) as fields,
+            false as is_wrapped, false as is_flat, payload as event_text
+        from parsed
     )"""
 
 
@@ -58,12 +70,17 @@ def events_of_any_shape(table: Table, parse: Parse, *, with_schemas: bool) -> st
             case when e.op is null or e.source is null
                 then {parse.struct("event_text", flat)} end as f
         from unwrapped
-    ), event as (
+    ), unflattened as (
         select *,
             coalesce(f.__op, case when f.__deleted = 'true' then 'd' end) as flat_op,
             flat_op is not null as is_flat,
             case when is_flat then {_from_flat(table, source)} else e end as n
         from flattened
+    ), event as (
+        select *,
+            case when n.op = 'd' then n.before else n.after end as image,
+            {image_fields()} as fields
+        from unflattened
     )"""
 
 
