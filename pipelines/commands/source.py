@@ -101,9 +101,8 @@ def _show_steps(drafted: Draft) -> None:
         f"Give Connect the variables {variables}, then register "
         f"infra/connect/connectors/{source.server}.json (compose: `up connect connect-init`).",
         "lakehouse run --kafka HOST:PORT",
+        f"lakehouse verify URL --server {source.server}",
     ]
-    if source.connector == "postgres":
-        steps.append(f"lakehouse verify URL --server {source.server}")
     out.print("Next:")
     for number, step in enumerate(steps, start=1):
         out.print(f"  {number}. {step}", markup=False, highlight=False, soft_wrap=True)

@@ -23,7 +23,7 @@ _RESULTS = {"equal": "[green]equal[/]", "different": "[red]different[/]", "count
 
 def verify(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help="postgresql://user@host:5432/database")],
+    url: Annotated[str, typer.Argument(help="postgresql://user@host:5432/database or mariadb://user@host:3306/database")],
     server: Annotated[
         str | None, typer.Option(help="Whose database this is; needed if contracts name several.")
     ] = None,
@@ -64,13 +64,17 @@ def _show(report: VerifyReport) -> None:
     out.print(shown)
     for table in report.tables:
         _show_table(table)
-    if report.behind_bytes is not None:
-        out.print(
-            f"The newest change staged is of {report.newest_change:%Y-%m-%d %H:%M:%S} UTC; since "
-            f"then the source has written {report.behind_bytes:,} bytes to its log.",
-            highlight=False, soft_wrap=True,
-        )  # fmt: skip
-    if not report.is_equal and report.behind_bytes:
+    if report.newest_change is not None:
+        written = (
+            "it does not tell how much the source has written to its log since then"
+            if report.behind_bytes is None
+            else f"since then the source has written {report.behind_bytes:,} bytes to its log"
+        )
+        _line(
+            f"The newest change staged is of {report.newest_change:%Y-%m-%d %H:%M:%S} UTC; "
+            f"{written}."
+        )
+    if not report.is_equal and report.newest_change is not None and report.behind_bytes != 0:
         out.print("Differences may be changes on their way: land and build, then verify again.")
 
 

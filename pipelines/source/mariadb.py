@@ -1,10 +1,14 @@
-"""Reading the schema of a MariaDB database from information_schema: no table is scanned."""
+"""Reading the schema of a MariaDB database from information_schema: no table is scanned.
+
+All is read in one consistent snapshot, within which `verify` reads tables, too.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +25,8 @@ from pipelines.source.schema import PLAIN_NAME, SourceColumn, SourceSchema, Sour
 _OLDEST = (10, 5)
 _PORT = 3306
 _CONNECT_SECONDS, _CATALOG_SECONDS, _LOCK_SECONDS = 10, 30, 5
+# More than a key can have: what sorts is compared as a whole.
+_SORTED_BYTES = 8192
 _SYSTEM = ("information_schema", "mysql", "performance_schema", "sys")
 _KINDS = {
     "VIEW": "it is a view, which has no changes of its own",
@@ -60,9 +66,20 @@ order by table_name, constraint_name
 """
 
 
+@dataclass(frozen=True)
+class LogSetting:
+    """How the server writes its log, in one respect; the remedy is empty when all is well."""
+
+    name: str
+    value: str
+    remedy: str
+
+
 @contextmanager
-def session(url: str) -> Iterator[Any]:
-    """A cursor in one read-only transaction, with the database of the URL as its own.
+def snapshot(url: str) -> Iterator[Any]:
+    """A cursor in one read-only transaction, all of whose rows are of its beginning.
+
+    The database of the URL is its own. Names stand in double quotes, `||` joins texts, times are UTC.
 
     Args:
         url: mariadb://user@host:3306/database; a password that it does not tell is `MYSQL_PWD`.
@@ -72,16 +89,19 @@ def session(url: str) -> Iterator[Any]:
         LakehouseError: the driver is missing, or the database refuses something.
     """
     told = _connection_of(url)
-    pymysql = _driver()
+    pymysql = driver()
     try:
         connection = pymysql.connect(charset="utf8mb4", connect_timeout=_CONNECT_SECONDS, **told)
         with connection, connection.cursor() as cursor:
             _refuse_others(cursor)
+            # How values are written must not depend on the server that is asked.
             cursor.execute(
-                f"set session max_statement_time = {_CATALOG_SECONDS}, "
-                f"lock_wait_timeout = {_LOCK_SECONDS}, group_concat_max_len = 1000000"
+                "set session sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT', time_zone = '+00:00', "
+                f"lock_wait_timeout = {_LOCK_SECONDS}, group_concat_max_len = 1000000, "
+                f"max_sort_length = {_SORTED_BYTES}"
             )
-            cursor.execute("start transaction read only")
+            cursor.execute("set session transaction isolation level repeatable read")
+            cursor.execute("start transaction with consistent snapshot, read only")
             yield cursor
     except pymysql.MySQLError as error:
         raise LakehouseError(
@@ -115,9 +135,15 @@ def _connection_of(url: str) -> dict[str, Any]:
     }
 
 
-def _driver() -> Any:
+def driver() -> Any:
+    """The package pymysql.
+
+    Raises:
+        LakehouseError: it is missing.
+    """
     try:
         import pymysql
+        import pymysql.cursors
     except ImportError:
         raise LakehouseError(
             "pymysql is not installed", "pip install 'lakehouse-platform[mariadb]'"
@@ -142,21 +168,26 @@ def _refuse_others(cursor: Any) -> None:
         )
 
 
-def read_schema(cursor: Any) -> SourceSchema:
-    """Read tables, columns and keys of the database that the URL names.
+def read_schema(cursor: Any, database: str | None = None) -> SourceSchema:
+    """Read tables, columns and keys of a database.
 
     Args:
-        cursor: from `session`.
+        cursor: from `snapshot`.
+        database: None: the one that the URL names.
 
     Raises:
         UsageError: its name cannot be part of a topic, or it is the server's own.
     """
-    ((database,),) = _rows(cursor, "select database()")
+    if database is None:
+        ((database,),) = _rows(cursor, "select database()")
     if not PLAIN_NAME.fullmatch(database) or database.lower() in _SYSTEM:
         raise UsageError(
             f"database {database!r} cannot be captured",
             "name one of your own, whose name has only letters, digits and _",
         )
+    # The user's own limit holds again for what follows.
+    ((limit,),) = _rows(cursor, "select @@session.max_statement_time")
+    cursor.execute("set session max_statement_time = %s", [_CATALOG_SECONDS])
     rows = _rows(cursor, _TABLES, database)
     columns, unreadable = _columns(cursor, database)
     skipped = {name: why for name, kind, *_ in rows if (why := _KINDS.get(kind))} | unreadable
@@ -171,13 +202,15 @@ def read_schema(cursor: Any) -> SourceSchema:
         for name, _, engine, comment in rows
         if name not in skipped
     ]
+    notes = tuple(_notes(cursor, unreadable))
+    cursor.execute("set session max_statement_time = %s", [limit])
     return SourceSchema(
         connector="mariadb",
         database=database,
         name=database,
         tables=tuple(tables),
         skipped=skipped,
-        notes=tuple(_notes(cursor, unreadable)),
+        notes=notes,
         has_unreadable=bool(unreadable),
     )
 
@@ -231,12 +264,25 @@ def _table(
     )
 
 
+def log_settings(cursor: Any) -> Iterator[LogSetting]:
+    """What of the server decides whether changes can be captured.
+
+    Args:
+        cursor: from `snapshot`.
+    """
+    for name, wanted in _WANTED.items():
+        ((value,),) = _rows(cursor, f"select @@global.{name}")
+        told = "ON" if name == "log_bin" else wanted[0]
+        fits = str(value).upper() in wanted
+        yield LogSetting(
+            name, str(value), "" if fits else f"set it to {told} and restart the server"
+        )
+
+
 def _notes(cursor: Any, unreadable: dict[str, str]) -> Iterator[str]:
     """What must be changed at the server before changes can be captured."""
-    for variable, wanted in _WANTED.items():
-        ((value,),) = _rows(cursor, f"select @@global.{variable}")
-        if str(value).upper() not in wanted:
-            told = "ON" if variable == "log_bin" else wanted[0]
-            yield f"{variable} is {value}: set it to {told} and restart the server"
+    for setting in log_settings(cursor):
+        if setting.remedy:
+            yield f"{setting.name} is {setting.value}: {setting.remedy}"
     for table, why in unreadable.items():
         yield f"{table} can stop the capture of all others ({why}): alter it, or leave it alone"

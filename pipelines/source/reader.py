@@ -1,7 +1,8 @@
-"""Which reader reads a database's schema: the scheme of its URL tells."""
+"""Which database a URL is of, and reading its schema: the scheme tells."""
 
 from __future__ import annotations
 
+from pipelines.contract import Connector
 from pipelines.errors import UsageError
 from pipelines.source import mariadb, postgres
 from pipelines.source.schema import SourceSchema
@@ -20,37 +21,31 @@ def read_schema(url: str, schema: str | None = None) -> SourceSchema:
         UsageError: no reader for such a URL, or there is no such schema.
         LakehouseError: a driver is missing, or the database refuses something.
     """
-    if is_postgres(url):
+    if connector(url) == "postgres":
         with postgres.snapshot(url) as connection:
             return postgres.read_schema(connection, schema or _DEFAULT_SCHEMA)
-    if is_mariadb(url):
-        if schema is not None:
-            raise UsageError(
-                "MariaDB has no schemas within a database",
-                "leave --schema out; the URL names the database",
-            )
-        with mariadb.session(url) as cursor:
-            return mariadb.read_schema(cursor)
+    if schema is not None:
+        raise UsageError(
+            "MariaDB has no schemas within a database",
+            "leave --schema out; the URL names the database",
+        )
+    with mariadb.snapshot(url) as cursor:
+        return mariadb.read_schema(cursor)
+
+
+def connector(url: str) -> Connector:
+    """The connector for the database of a URL; many programs call MariaDB mysql.
+
+    Raises:
+        UsageError: no reader for such a URL. Nothing of it is told but its scheme.
+    """
+    scheme, separator, _ = url.partition("://")
+    if scheme in ("postgresql", "postgres"):
+        return "postgres"
+    if scheme in ("mariadb", "mysql"):
+        return "mariadb"
     raise UsageError(
-        f"no reader for {kind(url)}: PostgreSQL and MariaDB can be read so far",
+        f"no reader for {f'{scheme} databases' if separator else 'this'}: "
+        "PostgreSQL and MariaDB can be read so far",
         "give a URL like postgresql://user@host:5432/database or mariadb://user@host:3306/database",
     )
-
-
-def is_postgres(url: str) -> bool:
-    """Whether the URL is one of PostgreSQL."""
-    return _scheme(url) in ("postgresql", "postgres")
-
-
-def is_mariadb(url: str) -> bool:
-    """Whether the URL is one of MariaDB, which many programs call mysql."""
-    return _scheme(url) in ("mariadb", "mysql")
-
-
-def kind(url: str) -> str:
-    """What a URL is of, for messages; nothing secret is in it."""
-    return f"{_scheme(url)} databases" if "://" in url else "this"
-
-
-def _scheme(url: str) -> str:
-    return url.partition("://")[0]

@@ -15,8 +15,14 @@ import duckdb
 
 from pipelines.lake.sql import identifier
 from pipelines.verify.canonical import Form
+from pipelines.verify.database import Database
+from pipelines.verify.dialect import RowHash
 
 ROWS_A_RANGE = 20_000
+_LAKE = RowHash(
+    length="cast(length({t}) as varchar)",
+    number="cast(cast('0x' || substr(md5({t}), 1, 15) as bigint) as hugeint)",
+)
 
 
 @dataclass(frozen=True)
@@ -70,25 +76,27 @@ def bounds(lake: duckdb.DuckDBPyConnection, pair: Pair, rows: int = ROWS_A_RANGE
     return [value for (value,) in found]
 
 
-def of_source(database: Any, pair: Pair, starts: Sequence[str]) -> Sums:
+def of_source(database: Database, pair: Pair, starts: Sequence[str]) -> Sums:
     """The sums of the database's rows, in one scan."""
-    place = "0"
+    place, parameters = "0", list[Any]()
     if pair.key:
         lead = pair.forms[pair.key[0]]
-        place = f"width_bucket({lead.source_order}, %s::text[]::{lead.source_bound}[])"
-    found = database.execute(
-        f"""select {place}, count(*), sum({_checksum(pair, is_source=True)})
-        from {pair.source.relation} where {pair.source.condition} group by 1""",
-        [list(starts)] if pair.key else None,
+        place, parameters = database.dialect.place(lead.source_order, lead.source_bound, starts)
+    checksum = _checksum(database.dialect.row_hash, [f.source for f in pair.forms.values()])
+    found = database.rows(
+        f"select {place}, count(*), sum({checksum}) "
+        f"from {pair.source.relation} where {pair.source.condition} group by 1",
+        parameters,
     )
     return {int(number): (int(rows), int(total)) for number, rows, total in found}
 
 
 def of_lake(lake: duckdb.DuckDBPyConnection, pair: Pair) -> Sums:
     """The sums of the lake's rows, by the ranges that `bounds` has left."""
+    checksum = _checksum_of_lake(pair)
     if not pair.key:
         found = lake.execute(
-            f"select 0, count(*), sum({_checksum(pair, is_source=False)}) "
+            f"select 0, count(*), sum({checksum}) "
             f"from {pair.lake.relation} where {pair.lake.condition} having count(*) > 0"
         )
     else:
@@ -96,7 +104,7 @@ def of_lake(lake: duckdb.DuckDBPyConnection, pair: Pair) -> Sums:
             f"""select coalesce(bound.place, 0), count(*), sum(living.checksum)
             from (
                 select {pair.forms[pair.key[0]].lake_order} as lead,
-                    {_checksum(pair, is_source=False)} as checksum
+                    {checksum} as checksum
                 from {pair.lake.relation} where {pair.lake.condition}
             ) as living
             asof left join bound on living.lead >= bound.value
@@ -111,7 +119,7 @@ def of_changes(lake: duckdb.DuckDBPyConnection, pair: Pair) -> tuple[int, int | 
     Creates and reads add a row, deletes take one away. An update does not tell the row that it
     replaced, so that with one the checksum is not known (None); the count is.
     """
-    checksum = _checksum(pair, is_source=False)
+    checksum = _checksum_of_lake(pair)
     ((rows, total, updates),) = lake.execute(
         f"""with change as (
             select *, case when _op = 'd' then -1 when _op in ('c', 'r') then 1 else 0 end as sign
@@ -126,15 +134,14 @@ def of_changes(lake: duckdb.DuckDBPyConnection, pair: Pair) -> tuple[int, int | 
     return int(rows), None if updates else int(total)
 
 
-def _checksum(pair: Pair, *, is_source: bool) -> str:
+def _checksum_of_lake(pair: Pair) -> str:
+    return _checksum(_LAKE, [form.lake for form in pair.forms.values()])
+
+
+def _checksum(row_hash: RowHash, texts: Sequence[str]) -> str:
     """SQL of a row's checksum. Lengths before the texts: `ab`, `c` is not `a`, `bc`."""
-    texts = [form.source if is_source else form.lake for form in pair.forms.values()]
-    parts = [f"coalesce(cast(length({text}) as varchar) || ':' || ({text}), '-')" for text in texts]
-    row = " || ".join(parts)
-    if is_source:
-        # Bytes of UTF-8, whatever the encoding of the database.
-        return f"('x' || substr(md5(convert_to({row}, 'UTF8')), 1, 15))::bit(60)::bigint"
-    return f"cast(cast('0x' || substr(md5({row}), 1, 15) as bigint) as hugeint)"
+    parts = [f"coalesce({row_hash.length.format(t=t)} || ':' || ({t}), '-')" for t in texts]
+    return row_hash.number.format(t=" || ".join(parts))
 
 
 def rows_of_range(

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import duckdb
 
 from pipelines.verify.checksums import Pair, rows_of_range
+from pipelines.verify.database import Database, Row
 
 _ROWS_AT_ONCE = 2_000
-Row = tuple[str | None, ...]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Difference:
 
 
 def first_difference(
-    database: Any,
+    database: Database,
     lake: duckdb.DuckDBPyConnection,
     pair: Pair,
     starts: Sequence[str],
@@ -44,11 +44,9 @@ def first_difference(
         place: number of the range.
     """
     sql, limits = rows_of_range(pair, starts, place, is_source=True)
-    with database.cursor(name="verify") as cursor:
-        cursor.itersize = _ROWS_AT_ONCE
-        cursor.execute(sql, limits)
+    with database.stream(sql, limits) as rows:
         sql, limits = rows_of_range(pair, starts, place, is_source=False)
-        return _merged(pair, iter(cursor), _fetched(lake.execute(sql, limits)))
+        return _merged(pair, rows, _fetched(lake.execute(sql, limits)))
 
 
 def _fetched(result: duckdb.DuckDBPyConnection) -> Iterator[Row]:

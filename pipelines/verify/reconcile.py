@@ -1,6 +1,6 @@
 """Comparing the rows of a database with the living rows that the lake has staged of them.
 
-The database is read in one repeatable-read transaction, so that all its tables are of one moment.
+The database is read in one transaction, so that all its tables are of one moment.
 The lake is as its last build left it: changes that have not been landed and built yet are
 differences. How far the source's log has gone on meanwhile is told.
 """
@@ -14,21 +14,21 @@ from typing import Any, Literal
 
 import duckdb
 
-from pipelines.contract import Column, Contracts, Table
+from pipelines.contract import Column, Connector, Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock, staged
 from pipelines.lake.duck import connect_warehouse
-from pipelines.lake.sql import identifier
 from pipelines.settings import Settings
-from pipelines.source.postgres import read_schema, snapshot
-from pipelines.source.reader import is_postgres, kind
-from pipelines.source.schema import SourceTable, matching
-from pipelines.verify import checksums
+from pipelines.source.reader import connector
+from pipelines.source.schema import SourceSchema, SourceTable, matching
+from pipelines.verify import checksums, mariadb, postgres
 from pipelines.verify.canonical import form
 from pipelines.verify.checksums import Pair, Side
+from pipelines.verify.database import Database
 from pipelines.verify.differences import Difference, first_difference
 
 _LIVING = "not _is_deleted"
+_PRODUCTS: dict[Connector, str] = {"postgres": "PostgreSQL", "mariadb": "MariaDB"}
 
 
 @dataclass
@@ -62,7 +62,7 @@ class VerifyReport:
 
     Attributes:
         behind_bytes: how much the source has written to its log, of whatever tables, since the
-            newest change that is staged; None where nothing is.
+            newest change that is staged; None where nothing is, or the source does not tell.
         newest_change: when the source committed that change, UTC.
     """
 
@@ -89,8 +89,8 @@ def verify(
     """Compare the tables of one server with its database; memory does not grow with their rows.
 
     Args:
-        url: of the database, as libpq takes it.
-        server: as the contracts call it; None where they have but one of PostgreSQL.
+        url: of the database: postgresql://… as libpq takes it, or mariadb://… (mysql://…).
+        server: as the contracts call it; None where they have but one of such a database.
         tables: regular expression of whole table names; None: all of the server.
 
     Raises:
@@ -99,18 +99,14 @@ def verify(
         LakehouseError: the database refuses something, or a table is not staged as its contract
             says.
     """
-    if not is_postgres(url):
-        raise UsageError(
-            f"{kind(url)} cannot be compared: only PostgreSQL can so far",
-            "give a URL like postgresql://user@host:5432/database",
-        )
-    chosen = _chosen(contracts, server, tables)
+    captured_by = connector(url)
+    chosen = _chosen(contracts, captured_by, server, tables)
     if not settings.warehouse.exists():
         raise LakehouseError(f"nothing is staged in {settings.home} yet", "run `lakehouse run`")
     with (
         lock.shared(settings.state),
         connect_warehouse(settings) as lake,
-        snapshot(url) as database,
+        (mariadb if captured_by == "mariadb" else postgres).opened(url) as database,
     ):
         try:
             return _compared_all(database, lake, chosen, on_progress, rows_a_range)
@@ -122,42 +118,42 @@ def verify(
 
 
 def _compared_all(
-    database: Any,
+    database: Database,
     lake: duckdb.DuckDBPyConnection,
     chosen: Sequence[Table],
     on_progress: Callable[[str], None],
     rows_a_range: int,
 ) -> VerifyReport:
     report = VerifyReport(chosen[0].server, [])
-    newest, log_end = "", _log_end(database)
-    schemas = {
-        namespace: {table.name: table for table in read_schema(database, namespace).tables}
-        for namespace in {table.namespace for table in chosen}
-    }
+    newest = ""
+    schemas = database.schemas({table.namespace for table in chosen})
     for table in chosen:
         on_progress(table.topic)
         models = staged.models_of(lake, table)
-        found = schemas[table.namespace].get(table.name)
-        report.tables.append(_compared(database, lake, table, found, models, rows_a_range))
+        schema = schemas[table.namespace]
+        report.tables.append(_compared(database, lake, table, schema, models, rows_a_range))
         position, at = _newest(lake, models)
         if position > newest:
             newest, report.newest_change = position, at
     if newest:
-        report.behind_bytes = max(0, log_end - _log_place(newest))
+        report.behind_bytes = database.written_since(newest)
     return report
 
 
-def _chosen(contracts: Contracts, server: str | None, tables: str | None) -> list[Table]:
-    servers = sorted({t.server for t in contracts.tables if t.connector == "postgres"})
+def _chosen(
+    contracts: Contracts, captured_by: Connector, server: str | None, tables: str | None
+) -> list[Table]:
+    product = _PRODUCTS[captured_by]
+    servers = sorted({t.server for t in contracts.tables if t.connector == captured_by})
     if server is None and len(servers) != 1:
         raise UsageError(
-            f"the contracts name {len(servers)} PostgreSQL servers",
+            f"the contracts name {len(servers)} {product} servers",
             f"say with --server whose database this is: {', '.join(servers) or 'there is none'}",
         )
     server = server if server is not None else servers[0]
     if server not in servers:
         raise UsageError(
-            f"no contract is of a PostgreSQL server {server}",
+            f"no contract is of a {product} server {server}",
             f"there are: {', '.join(servers)}",
         )
     wanted = matching(tables)
@@ -169,10 +165,10 @@ def _chosen(contracts: Contracts, server: str | None, tables: str | None) -> lis
 
 
 def _compared(
-    database: Any,
+    database: Database,
     lake: duckdb.DuckDBPyConnection,
     table: Table,
-    found: SourceTable | None,
+    schema: SourceSchema,
     models: dict[str, bool],
     rows_a_range: int,
 ) -> TableReport:
@@ -183,15 +179,18 @@ def _compared(
             f"nothing of {table.topic} is staged yet",
             "run `lakehouse run`, or leave the table out with --tables",
         )
+    found = next((t for t in schema.tables if t.name == table.name), None)
     if found is None:
-        report.result, report.why = "different", "the source has no such table"
+        unread = schema.skipped.get(table.name)
+        report.result = "different"
+        report.why = f"it cannot be read: {unread}" if unread else "the source has no such table"
         return report
     lacking = _lacking(table, found)
     if lacking:
         report.result = "different"
         report.why = f"the source has no column {', '.join(lacking)}; marked `dropped: true`?"
         return report
-    pair = _pair(table, found, wanted_model, report)
+    pair = _pair(database, table, found, wanted_model, report)
     if table.key:
         _compare_rows(database, lake, pair, report, rows_a_range)
     else:
@@ -204,15 +203,17 @@ def _lacking(table: Table, found: SourceTable) -> list[str]:
     return [c.name for c in table.landed_columns if not c.dropped and c.name not in there]
 
 
-def _pair(table: Table, found: SourceTable, model: str, report: TableReport) -> Pair:
+def _pair(
+    database: Database, table: Table, found: SourceTable, model: str, report: TableReport
+) -> Pair:
     """Both sides of a table; what cannot be compared goes to the report."""
     by_name = {column.name: column for column in found.columns}
     in_order = sorted(table.columns, key=lambda c: _place_in_key(table, c))
     forms = {}
     for column in in_order:
-        why = _why_not(column)
+        why = _why_not(column) or database.why_not(by_name[column.name])
         if why is None:
-            made = form(column, by_name[column.name].base)
+            made = form(column, by_name[column.name].base, database.dialect)
             if made is not None:
                 forms[column.name] = made
             else:
@@ -226,10 +227,9 @@ def _pair(table: Table, found: SourceTable, model: str, report: TableReport) -> 
     for name in by_name:
         if name not in known:
             report.not_compared[name] = "not in the contract"
-    only = "" if found.is_partitioned else "only "
-    relation = f"{only}{identifier(table.namespace)}.{identifier(table.name)}"
+    relation = database.relation(table.namespace, found)
     return Pair(
-        # The driver reads a percent sign as the beginning of a parameter.
+        # The drivers read a percent sign as the beginning of a parameter.
         source=Side(relation.replace("%", "%%")),
         lake=Side(model, _LIVING if table.key else "true"),
         forms=forms,
@@ -248,7 +248,7 @@ def _why_not(column: Column) -> str | None:
 
 
 def _compare_rows(
-    database: Any,
+    database: Database,
     lake: duckdb.DuckDBPyConnection,
     pair: Pair,
     report: TableReport,
@@ -269,7 +269,7 @@ def _compare_rows(
 
 
 def _compare_changes(
-    database: Any, lake: duckdb.DuckDBPyConnection, pair: Pair, report: TableReport
+    database: Database, lake: duckdb.DuckDBPyConnection, pair: Pair, report: TableReport
 ) -> None:
     """A table without a key: the sum of its changes must be the sum of its rows."""
     (there,) = checksums.of_source(database, pair, ()).values() or ((0, 0),)
@@ -293,17 +293,3 @@ def _newest(lake: duckdb.DuckDBPyConnection, models: dict[str, bool]) -> tuple[s
         for model in models
     ]
     return max((row for row in found if row is not None), default=("", None))
-
-
-def _log_place(order_key: str) -> int:
-    """The LSN in an order key: epoch, last commit, snapshot or not, LSN, rank, offset."""
-    return int(order_key.split(".")[3])
-
-
-def _log_end(database: Any) -> int:
-    """How far the database had written its log at the beginning of the transaction, in bytes."""
-    ((place,),) = database.execute(
-        "select pg_wal_lsn_diff(case when pg_is_in_recovery() then pg_last_wal_replay_lsn() "
-        "else pg_current_wal_lsn() end, '0/0')"
-    ).fetchall()
-    return int(place)

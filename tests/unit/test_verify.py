@@ -11,7 +11,10 @@ from pipelines.contract import Column
 from pipelines.verify import checksums, differences
 from pipelines.verify.canonical import Form, form
 from pipelines.verify.checksums import Pair, Side
+from pipelines.verify.dialect import Dialect
 from pipelines.verify.differences import Difference
+from pipelines.verify.mariadb import MARIADB
+from pipelines.verify.postgres import POSTGRES
 
 
 @pytest.fixture
@@ -21,8 +24,14 @@ def lake() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def made(type: str, base: str, name: str = "c", **told: object) -> Form:  # noqa: A002
-    found = form(Column(name=name, type=type, **told), base)  # type: ignore[arg-type]
+def made(
+    type: str,  # noqa: A002
+    base: str,
+    name: str = "c",
+    dialect: Dialect = POSTGRES,
+    **told: object,
+) -> Form:
+    found = form(Column(name=name, type=type, **told), base, dialect)  # type: ignore[arg-type]
     assert found is not None
     return found
 
@@ -79,7 +88,7 @@ def test_a_person_is_compared_by_being_there_only() -> None:
      ("double", "numeric"), ("varchar", "timestamptz")],
 )  # fmt: skip
 def test_types_without_a_common_text_are_not_compared(type: str, base: str) -> None:  # noqa: A002
-    assert form(Column(name="c", type=type), base) is None
+    assert form(Column(name="c", type=type), base, POSTGRES) is None
 
 
 def test_texts_are_read_as_a_person_writes_them() -> None:
