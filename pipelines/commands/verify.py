@@ -23,7 +23,12 @@ _RESULTS = {"equal": "[green]equal[/]", "different": "[red]different[/]", "count
 
 def verify(
     context: typer.Context,
-    url: Annotated[str, typer.Argument(help="postgresql://user@host:5432/database or mariadb://user@host:3306/database")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            help="postgresql://user@host:5432/database or mariadb://user@host:3306/database"
+        ),
+    ],
     server: Annotated[
         str | None, typer.Option(help="Whose database this is; needed if contracts name several.")
     ] = None,

@@ -79,7 +79,7 @@ class LogSetting:
 def snapshot(url: str) -> Iterator[Any]:
     """A cursor in one read-only transaction, all of whose rows are of its beginning.
 
-    The database of the URL is its own. Names stand in double quotes, `||` joins texts, times are UTC.
+    The URL's database is its own. Names stand in double quotes, `||` joins texts, times are UTC.
 
     Args:
         url: mariadb://user@host:3306/database; a password that it does not tell is `MYSQL_PWD`.

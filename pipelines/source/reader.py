@@ -45,7 +45,8 @@ def connector(url: str) -> Connector:
     if scheme in ("mariadb", "mysql"):
         return "mariadb"
     raise UsageError(
-        f"no reader for {f'{scheme} databases' if separator else 'this'}: "
+        # What is no scheme may be a part of something secret.
+        f"no reader for {f'{scheme} databases' if separator and scheme.isalnum() else 'this'}: "
         "PostgreSQL and MariaDB can be read so far",
         "give a URL like postgresql://user@host:5432/database or mariadb://user@host:3306/database",
     )

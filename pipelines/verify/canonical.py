@@ -1,8 +1,9 @@
 """One text for one value on both sides, so that the database and DuckDB compute one checksum.
 
-What the lake writes stands here, what a source database writes in its dialect. Equal values have equal texts, whatever they look like: 1.50 and 1.5 as decimals, an instant in any
-time zone. Different values have different ones. A pair of types that has no such text here is not
-compared, and is told.
+What the lake writes stands here, what a source database writes in its dialect. Equal values have
+equal texts, whatever they look like: 1.50 and 1.5 as decimals, an instant in any time zone.
+Different values have different ones. A pair of types that has no such text is not compared, and
+is told.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """MariaDB as a side of the comparison: one consistent snapshot, and its SQL.
 
-Names stand in double quotes and `||` joins texts: the session that `source/mariadb.py` opens says so.
+The session that `source/mariadb.py` opens has names in double quotes, and `||` joins texts.
 """
 
 from __future__ import annotations

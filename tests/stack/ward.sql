@@ -19,6 +19,7 @@ create table every (
 create table indexed (made_in char(2) not null, serial varchar(20) not null, owner text);
 create unique index identity on indexed (made_in, serial);
 create table keyless (a int, b varchar(10));
+create table shelf (place varchar(20), level smallint, holds text, primary key (place, level));
 create table parent (id int primary key);
 create table child (id int primary key, parent_id int, foreign key (parent_id) references parent (id) on delete cascade);
 create table network (id int primary key, address inet6);

@@ -12,6 +12,14 @@ insert into every values (
 );
 insert into every (id, whole) values (@n, null);
 insert into every (id, text_, amount, bits, at_) values (@n + 1, '', 0, 0, '00:00:00');
+insert into every (id, real_, double_, at_, amount, longest, beyond, kinds, text_, padded, doc) values
+    (@n + 2, 0.123456789, 0.1, '10:11:12.5', 12.3, 0, 0.000000000000000000000000000001, '', 'a|b ', '', '[]'),
+    (@n + 3, 16777217, 5e-324, '-00:00:01', -0.5, 100, -100, 'y', '\t"\'\\', ' a', null),
+    (@n + 4, 3.4028234e38, 1e15, '24:00:00', 100, 1e-10, 1, null, '%', null, 'null');
+insert into every (id, day_, seen, seen_us) values (@n + 5, '9999-12-31', '2024-03-31 02:30:00', '1969-12-31 23:59:59.999999');
+insert into shelf values
+    (concat('a', @n), -1, 'low'), (concat('B', @n), 0, ''), (concat('b', @n), 1, null),
+    (concat('Ä', @n), -3, 'ß'), (concat('😀', @n), 3, '100 %'), (concat('a', @n), -2, 'lower');
 insert into indexed values ('de', concat('x-', @n), 'somebody');
 insert into shift values (@n, '100:00:00');
 insert into keyless values (@n, 'alike'), (@n, 'alike');

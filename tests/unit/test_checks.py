@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 from pipelines import cli
 from pipelines.checks.finding import Finding
 from pipelines.checks.kafka import check_connect
-from pipelines.checks.source_database import _slots
+from pipelines.checks.source_mariadb import _kept, _tables
+from pipelines.checks.source_postgres import _slots
 from pipelines.doctor import examine
 from pipelines.settings import Settings
 
@@ -94,6 +95,7 @@ def test_a_lake_that_is_not_there_yet_is_well(tmp_path: Path) -> None:
         ({"metastore": "127.0.0.1:9083"}, "metastore"),
         ({"trino_host": "127.0.0.1", "trino_port": 1}, "trino"),
         ({"source_url": "postgresql://u:secret@127.0.0.1:1/shop"}, "source database"),
+        ({"source_url": "mariadb://u:secret@127.0.0.1:1/shop"}, "source database"),
     ],
 )
 def test_a_service_that_is_down_is_told_with_a_remedy(
@@ -130,3 +132,40 @@ def test_a_slot_is_judged_by_reader_lag_and_log(slot: Any, ok: bool, told: str) 
     assert finding.ok is ok
     assert told in finding.detail
     assert bool(finding.remedy) is not ok
+
+
+@pytest.mark.parametrize("url", ["mssql://u:secret@db/shop", "host=db password=secret://x"])
+def test_a_source_that_nothing_here_reads_is_a_finding(tmp_path: Path, url: str) -> None:
+    (finding,) = [f for f in examine(settings(tmp_path, source_url=url)) if not f.ok]
+    assert finding.check == "source database"
+    assert "PostgreSQL and MariaDB can be read so far" in finding.detail
+    assert "mariadb://" in finding.remedy
+    assert "secret" not in finding.detail + finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("variables", "ok", "told"),
+    [
+        ({"binlog_expire_logs_seconds": "604800", "expire_logs_days": "7.0"}, True, "168 hours"),
+        ({"binlog_expire_logs_seconds": "86400", "expire_logs_days": "1.0"}, True, "24 hours"),
+        ({"binlog_expire_logs_seconds": "86399", "expire_logs_days": "0.99"}, False, "24 hours"),
+        ({"binlog_expire_logs_seconds": "60", "expire_logs_days": "0.0"}, False, "0.01667 hours"),
+        ({"binlog_expire_logs_seconds": "0", "expire_logs_days": "0.0"}, True, "until somebody"),
+        # As servers before 10.6 answer.
+        ({"expire_logs_days": "10"}, True, "240 hours"),
+        ({"expire_logs_days": "0"}, True, "until somebody"),
+    ],
+)
+def test_a_binlog_must_be_kept_for_a_day(variables: dict[str, str], ok: bool, told: str) -> None:
+    finding = _kept(variables)
+    assert finding.ok is ok
+    assert told in finding.detail
+    assert bool(finding.remedy) is not ok
+
+
+def test_a_contracts_table_that_mariadb_does_not_show_is_a_finding() -> None:
+    finding = _tables("depot", ["stock", "article"], {"article", "marker"})
+    assert not finding.ok
+    assert finding.detail == "1 of the contracts are there, in depot"
+    assert "not there, or this user may not read them: stock" in finding.remedy
+    assert _tables("depot", ["article"], {"article"}).ok

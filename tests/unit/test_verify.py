@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import duckdb
+import pymysql
 import pytest
 
 from pipelines.contract import Column
@@ -13,7 +15,7 @@ from pipelines.verify.canonical import Form, form
 from pipelines.verify.checksums import Pair, Side
 from pipelines.verify.dialect import Dialect
 from pipelines.verify.differences import Difference
-from pipelines.verify.mariadb import MARIADB
+from pipelines.verify.mariadb import MARIADB, MariaDbDatabase
 from pipelines.verify.postgres import POSTGRES
 
 
@@ -186,3 +188,140 @@ def test_the_first_difference_is_the_one_with_the_least_key() -> None:
     assert merged([("9", None)], [("9", "a")]) == Difference(
         {"id": "9"}, "both", {"label": (None, "a")}
     )
+
+
+# MariaDB
+
+
+@pytest.mark.parametrize(
+    ("type", "base", "value", "expected"),
+    [
+        ("decimal(20,0)", "bigint unsigned", "18446744073709551615", "18446744073709551615"),
+        ("smallint", "year", "2024", "2024"),
+        ("decimal(18,4)", "decimal", "-12.3400", "-12.34"),
+        ("timestamp", "datetime", "1000-01-01 00:00:00+00", "-30610224000000000"),
+        ("boolean", "bit", "false", "false"),
+        ("double", "double", "-0.0", "1" + 63 * "0"),
+    ],
+)
+def test_a_value_from_mariadb_has_one_text(
+    lake: duckdb.DuckDBPyConnection,
+    type: str,  # noqa: A002
+    base: str,
+    value: str,
+    expected: str,
+) -> None:
+    stored = "timestamptz" if type == "timestamp" else type
+    text = made(type, base, dialect=MARIADB).lake
+    ((found,),) = lake.execute(
+        f"select {text} from (select cast(? as {stored}) as c)", [value]
+    ).fetchall()
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        # By a change and by a snapshot.
+        ("0.12345679", "0.123457"), ("0.123457", "0.123457"), ("16777216", "16777200.0"),
+        # Just between two of six digits: to the even one, as the server does.
+        ("100000.5", "100000.0"), ("100001.5", "100002.0"), ("-3.4028235e38", "-3.40282e+38"),
+    ],
+)  # fmt: skip
+def test_six_digits_of_mariadbs_floats_are_compared(
+    lake: duckdb.DuckDBPyConnection, value: str, expected: str
+) -> None:
+    told = made("double", "float", dialect=MARIADB)
+    ((found,),) = lake.execute(
+        f"select {told.lake} from (select cast(? as double) as c)", [value]
+    ).fetchall()
+    assert told.reads(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("type", "base"),
+    [("varchar", "point"), ("varchar", "uuid"), ("varchar", "datetime"), ("double", "float4"),
+     ("double", "decimal"), ("boolean", "tinyint"), ("integer", "varchar")],
+)  # fmt: skip
+def test_types_of_mariadb_without_a_common_text_are_not_compared(type: str, base: str) -> None:  # noqa: A002
+    assert form(Column(name="c", type=type), base, MARIADB) is None
+
+
+def test_a_person_in_mariadb_is_compared_by_being_there_only() -> None:
+    told = made("varchar", "uuid", dialect=MARIADB, pii="hash")
+    assert told.source == told.lake == "case when \"c\" is not null then 'present' end"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 8, 1000])
+def test_mariadb_finds_the_range_of_a_row_in_a_tree(
+    lake: duckdb.DuckDBPyConnection, count: int
+) -> None:
+    starts = [str(10 * number) for number in range(1, count + 1)]
+    place, parameters = MARIADB.place("c", "bigint", starts)
+    assert sorted(parameters, key=int) == starts
+    rows = lake.execute(
+        f"select c, {place.replace('%s', '?')} from range(0, {10 * count + 10}) as r(c)", parameters
+    ).fetchall()
+    assert all(number == min(c // 10, count) for c, number in rows)
+
+
+def test_a_key_of_texts_is_held_to_bounds_byte_by_byte() -> None:
+    told = Pair(Side('"d"."t"'), Side("t"), {"c": made("varchar", "enum", dialect=MARIADB)}, ("c",))
+    sql, limits = checksums.rows_of_range(told, ["a", "b"], 1, is_source=True)
+    text = 'convert("c" using utf8mb4) collate utf8mb4_bin'
+    assert sql == (
+        f'select {text} as "t0" from "d"."t" where true '
+        f"and cast({text} as binary) >= cast(%s as binary) "
+        f"and cast({text} as binary) < cast(%s as binary) order by cast({text} as binary)"
+    )
+    assert limits == ["a", "b"]
+
+
+def test_a_decimal_bound_keeps_all_digits() -> None:
+    assert made("decimal(38,10)", "decimal", dialect=MARIADB).source_bound == "decimal(65, 10)"
+    assert made("decimal(20,0)", "bigint unsigned", dialect=MARIADB).source_bound == "unsigned"
+    assert made("bigint", "int unsigned", dialect=MARIADB).source_bound == "signed"
+
+
+class Answering:
+    """Stands in for a cursor of MariaDB: what it is asked → its rows, or how it refuses."""
+
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.answers = answers
+
+    def execute(self, statement: str, parameters: object = ()) -> None:
+        self.rows = self.answers.get(statement, ())
+        if isinstance(self.rows, Exception):
+            raise self.rows
+
+    def fetchall(self) -> Any:
+        return self.rows
+
+
+SNAPSHOT = (("Binlog_snapshot_file", "mariadb-bin.000012"), ("Binlog_snapshot_position", "700"))
+FILES = (("mariadb-bin.000010", 5000), ("mariadb-bin.000011", 300), ("mariadb-bin.000012", 900))
+REFUSED = pymysql.OperationalError(1227, "Access denied; you need the BINLOG MONITOR privilege")
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "files", "file", "place", "expected"),
+    [
+        (SNAPSHOT, REFUSED, 12, 400, 300),
+        (SNAPSHOT, REFUSED, 12, 900, 0),
+        (SNAPSHOT, REFUSED, 11, 100, None),
+        (SNAPSHOT, FILES, 11, 100, 900),
+        (SNAPSHOT, FILES, 10, 1000, 5000),
+        # Purged; of another server; no log at all.
+        (SNAPSHOT, FILES, 9, 1000, None),
+        (SNAPSHOT, FILES, 13, 1000, None),
+        ((), FILES, 12, 400, None),
+    ],
+)
+def test_how_far_mariadbs_log_has_gone_on(
+    snapshot: object, files: object, file: int, place: int, expected: int | None
+) -> None:
+    cursor = Answering(
+        {"show status like 'binlog_snapshot_%%'": snapshot, "show binary logs": files}
+    )
+    key = f"00000001.{file:020d}.{place:020d}.{0:020d}.0.{0:020d}"
+    assert MariaDbDatabase(cursor).written_since(key) == expected
