@@ -50,9 +50,10 @@ _TEXTS = _WHOLE | {
     ),
     "bit": _BASE64 % "reverse(cast({c} as binary))",
     "decimal": "cast({c} + 0 as char)",
-    # Beyond a day the connector sends nothing.
-    "time": "case when {c} < '00:00:00' or {c} >= '24:00:00' then null when microsecond({c}) = 0 "
-    "then left({c}, 8) else trim(trailing '0' from cast({c} as char)) end || 'Z'",
+    # Beyond a day the connector sends nothing; the last moment of a day is the first one to Java.
+    "time": "case when {c} < '00:00:00' or {c} > '24:00:00' then null "
+    "when {c} = '24:00:00' then '00:00:00' when microsecond({c}) = 0 then left({c}, 8) "
+    "else trim(trailing '0' from cast({c} as char)) end || 'Z'",
 }  # fmt: skip
 _BY_KIND: dict[str, dict[str, str]] = {
     "whole": _NUMBERS,

@@ -286,3 +286,41 @@ def test_nothing_was_lost_doubled_or_refused(depot: Depot) -> None:
     assert {topic: (applied, again) for topic, applied, again in staged} == {
         topic: (rows, 0) for topic, rows in landed.items()
     }
+
+
+def test_a_lake_that_follows_is_verified_equal_and_a_lost_row_is_found(depot: Depot) -> None:
+    """After all of the above; the depot's own user is enough to ask, and the log went on in files."""
+    user = f"depot:{depot.stack.secrets['DEPOT_DB_PASSWORD']}"
+    url = f"mariadb://{user}@{LOOPBACK}:{depot.stack.port('mariadb', 3306)}/depot"
+    verify = depot.command("verify", url, "--json")
+    report = json.loads(depot.lakehouse(*verify))
+    assert [(t["table"], t["result"], t["not_compared"]) for t in report["tables"]] == [
+        (f"depot.depot.{name}", "equal", {}) for name in ("article", "stock", "movement")
+    ]
+    assert all(t["source_rows"] == t["lake_rows"] for t in report["tables"])
+    ((site, article),) = depot.sql(
+        "select site, article_id::bigint from staging.base_depot_stock where not _is_deleted "
+        "order by all limit 1"
+    )
+    depot.execute(
+        f"delete from stock where site = {site} and article_id = {article}",
+        "update article set weight = weight * 2 where article_id = 3",
+    )
+    done = subprocess.run(
+        verify, cwd=REPOSITORY, capture_output=True, text=True, check=False, env=depot.variables
+    )
+    assert done.returncode == 1, done.stderr
+    first = {t["table"]: t["first"] for t in json.loads(done.stdout)["tables"]}
+    assert first == {
+        "depot.depot.article": {
+            "key": {"article_id": "3"}, "found_in": "both",
+            "columns": {"weight": ["2e+300", "1e+300"]},
+        },
+        "depot.depot.stock": {
+            "key": {"site": str(site), "article_id": str(article)}, "found_in": "lake",
+            "columns": {},
+        },
+        "depot.depot.movement": None,
+    }  # fmt: skip
+    depot.follow()
+    assert json.loads(depot.lakehouse(*verify))["is_equal"] is True

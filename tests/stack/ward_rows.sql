@@ -17,6 +17,7 @@ insert into every (id, real_, double_, at_, amount, longest, beyond, kinds, text
     (@n + 3, 16777217, 5e-324, '-00:00:01', -0.5, 100, -100, 'y', '\t"\'\\', ' a', null),
     (@n + 4, 3.4028234e38, 1e15, '24:00:00', 100, 1e-10, 1, null, '%', null, 'null');
 insert into every (id, day_, seen, seen_us) values (@n + 5, '9999-12-31', '2024-03-31 02:30:00', '1969-12-31 23:59:59.999999');
+insert into every (id, day_, seen, seen_us) values (@n + 6, '0000-00-00', '0000-00-00', '2024-00-10');
 insert into shelf values
     (concat('a', @n), -1, 'low'), (concat('B', @n), 0, ''), (concat('b', @n), 1, null),
     (concat('Ä', @n), -3, 'ß'), (concat('😀', @n), 3, '100 %'), (concat('a', @n), -2, 'lower');
