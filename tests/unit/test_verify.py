@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import duckdb
@@ -10,6 +11,8 @@ import pymysql
 import pytest
 
 from pipelines.contract import Column
+from pipelines.source.mariadb_types import NEVER_EMPTY
+from pipelines.source.schema import SourceColumn
 from pipelines.verify import checksums, differences
 from pipelines.verify.canonical import Form, form
 from pipelines.verify.checksums import Pair, Side
@@ -325,3 +328,10 @@ def test_how_far_mariadbs_log_has_gone_on(
     )
     key = f"00000001.{file:020d}.{place:020d}.{0:020d}.0.{0:020d}"
     assert MariaDbDatabase(cursor).written_since(key) == expected
+
+
+def test_what_the_connector_sends_wrongly_is_not_compared_with_the_readers_reason() -> None:
+    database = MariaDbDatabase(Answering({}))
+    sound = SourceColumn("at", "time", "time", "varchar", "no type of its own")
+    assert database.why_not(sound) is None
+    assert database.why_not(replace(sound, type=None, note=NEVER_EMPTY)) == NEVER_EMPTY
