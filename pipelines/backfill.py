@@ -20,6 +20,7 @@ from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.publish import PUBLICATION, Manifest, read_manifest
 from pipelines.settings import Settings
 from pipelines.table_names import tables_called
+from pipelines.targets import refuse_server
 from pipelines.transform import BuildReport
 
 COMMAND = "lakehouse backfill"
@@ -114,6 +115,7 @@ def backfill(
         LakehouseError: nothing is built yet, a table has no history, or the build failed; the next
             run or backfill then finishes it, and what is published stays as it was.
     """
+    refuse_server(settings, COMMAND)
     tables = tables_called(load_contracts(settings.project_dir), names)
     if not transform.is_built(settings):
         raise LakehouseError(

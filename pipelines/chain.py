@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import structlog
 
+from pipelines import targets
 from pipelines.cdc.kafka import KafkaSource, land_kafka
 from pipelines.cdc.land import LandReport, land
 from pipelines.contract import load_contracts
@@ -21,7 +22,7 @@ from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
 from pipelines.lake.storage import clear_about_storage
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
 from pipelines.transform import BuildReport, build
 
 log = structlog.get_logger()
@@ -55,12 +56,12 @@ class Recorder:
 
 @dataclass
 class RunReport:
-    """What one run of the chain did."""
+    """What one run of the chain did; on a server nothing is published beside what it has built."""
 
     run_id: str
     landing: LandReport
     build: BuildReport
-    manifest: Manifest
+    manifest: Manifest | None
     seconds: dict[str, float]
 
 
@@ -73,18 +74,27 @@ def run(
 ) -> RunReport:
     """Land what is new, build what follows from it, publish it if all its tests pass.
 
+    Where a server builds, its own tables are what readers see.
+
     Args:
         source: folder of capture files, or Kafka; None means the lake's inbox, which may be empty.
 
     Raises:
+        UsageError: the settings do not tell enough of the server that builds.
         Busy: another run holds this lake.
         LakehouseError: a step failed. What landed stays landed; what is published stays as it was.
     """
+    # What is missing for the build is told before anything lands.
+    targets.variables(settings)
     with recorded(settings, command) as recorder:
         landing = land_new(settings, source, recorder.run_id, on_progress)
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
-        built, manifest = build_and_publish(settings, recorder, on_progress)
+        manifest = None
+        if settings.target == EMBEDDED:
+            built, manifest = build_and_publish(settings, recorder, on_progress)
+        else:
+            built = _build(settings, recorder, on_progress)
     return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
 
 
@@ -117,11 +127,16 @@ def build_and_publish(
     settings: Settings, recorder: Recorder, on_progress: Progress = lambda step, detail: None
 ) -> tuple[BuildReport, Manifest]:
     """Build what follows from what has landed, and publish it if all its tests pass."""
-    built = build(settings, on_node=lambda name: on_progress("build", name))
-    recorder.finished("build")
+    built = _build(settings, recorder, on_progress)
     manifest = publish_built(settings, built, recorder.run_id, on_progress)
     recorder.finished("publish")
     return built, manifest
+
+
+def _build(settings: Settings, recorder: Recorder, on_progress: Progress) -> BuildReport:
+    built = build(settings, on_node=lambda name: on_progress("build", name))
+    recorder.finished("build")
+    return built
 
 
 def land_new(

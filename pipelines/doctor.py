@@ -12,6 +12,7 @@ from pipelines.checks import (
     redis,
     setup,
     source_database,
+    spark,
     trino,
 )
 from pipelines.checks.finding import Finding
@@ -32,6 +33,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "connect": kafka.check_connect,
     "metastore": metastore.check,
     "trino": trino.check,
+    "spark": spark.check,
     "prefect": prefect.check,
     "mlflow": mlflow.check,
     "redis": redis.check,

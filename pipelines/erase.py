@@ -38,6 +38,7 @@ from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path, read
 from pipelines.lake.writer import LAKEHOUSE, refuse_other_writer
 from pipelines.settings import Settings
+from pipelines.targets import refuse_server
 from pipelines.traces import Traces
 
 COMMAND = "lakehouse erase"
@@ -77,6 +78,7 @@ def erase(
         Busy: another run or maintenance holds this lake.
         LakehouseError: others keep committing, or the build failed; repeat it then.
     """
+    refuse_server(settings, COMMAND)
     tables = _tables_that_tell_of(settings, person)
     masker = load_masker(settings, create=False)
     with (

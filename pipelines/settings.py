@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from dotenv import dotenv_values
 from pydantic import Field, ValidationError
@@ -16,6 +16,7 @@ from pipelines.lake import object_store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 _FILE = Path("lakehouse.toml")
+EMBEDDED: Final = "embedded"
 
 
 def _client(name: str) -> Any:
@@ -30,7 +31,7 @@ class Settings(BaseSettings):
 
     home: Path = Path("lake")
     store: str | None = Field(default=None, pattern=rf"^{object_store.SCHEME}[^/]")
-    target: Literal["embedded"] = "embedded"
+    target: Literal["embedded", "trino", "spark"] = EMBEDDED
     project_dir: Path = REPOSITORY / "dbt_project"
     pii_key: str | None = None
     pii_key_file: Path | None = None
@@ -46,6 +47,12 @@ class Settings(BaseSettings):
     trino_user: str = "lakehouse"
     trino_password: str | None = None
     trino_catalog: str = "lakehouse"
+    trino_raw: str | None = None
+    spark_host: str | None = None
+    spark_port: int = 10000
+    spark_user: str = "lakehouse"
+    spark_password: str | None = None
+    spark_raw: str | None = None
     redis: str | None = Field(default=None, pattern=r"^rediss?://[^/]")
     # Variables that the clients of these services read, too: they have no prefix of ours.
     prefect_api_url: str | None = _client("prefect_api_url")

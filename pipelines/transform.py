@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,8 @@ from pipelines.errors import LakehouseError
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.files import replace_text
 from pipelines.lake.publish import Source
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
+from pipelines.targets import environment
 
 log = structlog.get_logger()
 
@@ -69,37 +68,51 @@ class BuildReport:
 
 
 class BuildFailed(LakehouseError):
-    """At least one model or test failed; what is published stays as it was."""
+    """At least one model or test failed; what is published stays as it was.
 
-    def __init__(self, failures: list[Failure]) -> None:
+    Tables on a server do not.
+    """
+
+    def __init__(self, failures: list[Failure], target: str = EMBEDDED) -> None:
         self.failures = failures
         named = "\n  ".join(str(failure) for failure in failures)
+        is_server = target != EMBEDDED
+        meanwhile = "the published marts stay as they were"
+        look = "`lakehouse sql --help` tells how to look at staging"
+        if is_server:
+            meanwhile = f"and the marts on {target} may hold what failed"
+            look = "`dbt show` in the project shows the rows of a test"
         super().__init__(
-            f"the dbt build failed, the published marts stay as they were:\n  {named}",
-            "correct the data or the model, then run again; "
-            "`lakehouse sql --help` tells how to look at staging",
+            f"the dbt build failed, {meanwhile}:\n  {named}",
+            f"correct the data or the model, then run again; {look}",
         )
 
 
 def build(settings: Settings, *, on_node: Callable[[str], None] = lambda name: None) -> BuildReport:
     """Build what is new since the last green build; everything anew if the project has changed.
 
+    On a server everything is made anew after a demand, too: it knows neither the marks nor that the
+    work file is gone.
+
     Raises:
+        UsageError: the settings do not tell enough of the server.
         BuildFailed: names each failed test or model, and the first rows of each failed test.
     """
     news = _news(settings)
     former = _read_state(settings)
     if former == news:
         return BuildReport(_build_id(news), skipped=True, sources=_sources_of(settings))
-    full_refresh = former is not None and former["project"] != news["project"]
+    is_embedded = settings.target == EMBEDDED
+    decisive = ("project",) if is_embedded else ("project", "demand")
+    full_refresh = former is not None and any(former.get(n) != news.get(n) for n in decisive)
     arguments = ["build", "--exclude-resource-type", "unit_test"]
     if full_refresh:
-        log.info("project or contract changed: everything is built anew")
+        log.info("project or contract changed, or raw rows went: everything is built anew")
         arguments.append("--full-refresh")
     results = _dbt(settings, arguments, on_node)
     failures = [_failure(result, settings) for result in results if _has_failed(result)]
     if failures:
-        raise BuildFailed(failures)
+        raise BuildFailed(failures, settings.target)
     report = BuildReport(_build_id(news), full_refresh=full_refresh)
     for result in results:
         kind = result.node.resource_type
@@ -107,7 +120,7 @@ def build(settings: Settings, *, on_node: Callable[[str], None] = lambda name: N
         report.tests += kind == "test"
         if str(result.status) == "warn":
             report.warnings.append(f"{result.node.name}: {result.message}")
-    report.sources = _published_sources(results)
+    report.sources = _published_sources(results) if is_embedded else []
     _write_state(settings, news, report.sources)
     return report
 
@@ -141,7 +154,7 @@ def _dbt(settings: Settings, arguments: list[str], on_node: Callable[[str], None
         "--no-use-colors",
     ]  # fmt: skip
     settings.scratch.mkdir(parents=True, exist_ok=True)
-    with _environment(settings):
+    with environment(settings):
         try:
             outcome = dbtRunner(callbacks=[tell]).invoke([*arguments, *common])
         finally:
@@ -156,31 +169,6 @@ def _dbt(settings: Settings, arguments: list[str], on_node: Callable[[str], None
     return results
 
 
-@contextmanager
-def _environment(settings: Settings) -> Iterator[None]:
-    """What the profile reads, for the time of one dbt call."""
-    wanted = {
-        "LAKEHOUSE_HOME": str(settings.home),
-        "LAKEHOUSE_STORE": settings.store or "",
-        "LAKEHOUSE_TARGET": settings.target,
-        # The chain reads and publishes the schemas by their names.
-        "LAKEHOUSE_SCHEMA_PREFIX": "",
-        "LAKEHOUSE_THREADS": str(settings.threads),
-        "LAKEHOUSE_MEMORY_LIMIT": settings.memory_limit,
-        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    }
-    former = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in former.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
 def _has_failed(result: Any) -> bool:
     return str(result.status) in ("error", "fail", "runtime error")
 
@@ -189,7 +177,8 @@ def _failure(result: Any, settings: Settings) -> Failure:
     node = result.node
     models = [name.split(".")[-1] for name in node.depends_on.nodes if name.startswith("model.")]
     is_test = node.resource_type == "test"
-    rows = _offending_rows(node.compiled_code, settings) if is_test and node.compiled_code else []
+    has_rows = is_test and node.compiled_code and settings.target == EMBEDDED
+    rows = _offending_rows(node.compiled_code, settings) if has_rows else []
     return Failure(
         node=node.name,
         kind=str(node.resource_type),
@@ -268,11 +257,13 @@ def _demand_file(settings: Settings) -> Path:
 
 
 def _state_file(settings: Settings) -> Path:
-    return settings.state / "last-green-build.json"
+    where = "" if settings.target == EMBEDDED else f"-on-{settings.target}"
+    return settings.state / f"last-green-build{where}.json"
 
 
 def _read_state(settings: Settings) -> dict[str, str] | None:
-    if not settings.warehouse.exists() or not _state_file(settings).exists():
+    has_tables = settings.target != EMBEDDED or settings.warehouse.exists()
+    if not has_tables or not _state_file(settings).exists():
         return None
     news: dict[str, str] = json.loads(_state_file(settings).read_text())["news"]
     return news
@@ -304,7 +295,7 @@ def _count_arrivals(settings: Settings) -> dict[str, dict[str, int]]:
 def _write_state(settings: Settings, news: dict[str, str], sources: list[Source]) -> None:
     content = {
         "news": news,
-        "arrivals": _count_arrivals(settings),
+        "arrivals": _count_arrivals(settings) if settings.target == EMBEDDED else {},
         "sources": [[s.schema, s.name, s.partition_by] for s in sources],
     }
     replace_text(_state_file(settings), json.dumps(content, indent=1))

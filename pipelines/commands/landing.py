@@ -32,7 +32,7 @@ from pipelines.commands.options import (
 from pipelines.errors import UsageError
 from pipelines.lake.ids import new_id
 from pipelines.lake.storage import clear_about_storage
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out, print_json
 
 
@@ -102,11 +102,12 @@ def run(
     as_json: Json = False,
     strict: Strict = False,
 ) -> None:
-    """Run the whole chain once: land, build, publish."""
+    """Run the whole chain once: land, build, publish; with --target trino or spark, build there."""
     settings: Settings = context.obj
     stream = _kafka_source(settings, source, kafka, topics, kafka_config, accept_gap)
     report = run_chain(settings, stream or source, "lakehouse run")
     if as_json:
+        published = report.manifest.tables if report.manifest else {}
         print_json(
             {
                 "run_id": report.run_id,
@@ -114,7 +115,7 @@ def run(
                 "dead": report.landing.dead,
                 "replayed": report.landing.replayed,
                 "built": not report.build.skipped,
-                "published": {n: t.version for n, t in report.manifest.tables.items()},
+                "published": {name: table.version for name, table in published.items()},
                 "seconds": report.seconds,
             }
         )
@@ -182,15 +183,18 @@ def run_chain(
         highlight=False,
     )
     what = "nothing new" if built.skipped else f"{built.models} models, {built.tests} tests passed"
-    err.print(f"[green]✓[/] build    {what} ({seconds['build']:.1f} s)", highlight=False)
+    where = "" if settings.target == EMBEDDED else f" on {settings.target}"
+    err.print(f"[green]✓[/] build    {what}{where} ({seconds['build']:.1f} s)", highlight=False)
     for warning in built.warnings:
         err.print(f"[yellow]![/] {warning}", highlight=False)
-    fresh = sum(table.run_id == report.run_id for table in report.manifest.tables.values())
-    err.print(
-        f"[green]✓[/] publish  {fresh} of {len(report.manifest.tables)} tables rewritten "
-        f"({seconds['publish']:.1f} s)",
-        highlight=False,
-    )
+    if report.manifest is not None:
+        tables = report.manifest.tables.values()
+        fresh = sum(table.run_id == report.run_id for table in tables)
+        err.print(
+            f"[green]✓[/] publish  {fresh} of {len(tables)} tables rewritten "
+            f"({seconds['publish']:.1f} s)",
+            highlight=False,
+        )
     for topic in landing.topics.values():
         if topic.waiting_bytes:
             err.print(f"[yellow]![/] {topic.topic}: an unfinished last line waits for its rest")

@@ -30,7 +30,7 @@ Clients = Annotated[
 
 
 def demo(context: typer.Context, clients: Clients = "500") -> None:
-    """Make the demo shop's events, run the whole chain on them and show the result."""
+    """Make the demo shop's events, run the whole chain on them and show what is published."""
     settings: Settings = context.obj
     count = _clients(clients)
     with (
@@ -41,6 +41,8 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
         captured = capture(settings.inbox, clients=count)
     err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
     report = run_chain(settings, None, "lakehouse demo")
+    if report.manifest is None:
+        return
     with reader(settings, load_contracts(settings.project_dir)) as connection:
         summary.show(connection, report.manifest, out, program=_program())
 

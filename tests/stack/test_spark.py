@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError
 
+from pipelines.doctor import examine
+from pipelines.settings import Settings
 from tests.stack.native.stack import Stack
 from tests.stack.parity import SparkServer
 
@@ -59,3 +63,18 @@ def test_spark_and_another_writer_lose_no_commit(
     assert sorted(told) == sorted(written)
     (_, seen) = spark_server.query(f"select id from {race}")
     assert sorted(row[0] for row in seen) == sorted(written)
+
+
+def test_doctor_looks_at_spark(spark_server: SparkServer, tmp_path: Path) -> None:
+    def told(**changed: Any) -> dict[str, tuple[bool, str]]:
+        server = {"spark_host": spark_server.host, "spark_port": spark_server.port} | changed
+        settings = Settings(home=tmp_path, _env_file=None, **server)
+        return {f.check: (f.ok, f.detail) for f in examine(settings) if f.check.startswith("spark")}
+
+    found = told()
+    assert found["spark"][0]
+    assert found["spark"][1].startswith("version 4.")
+    assert found["spark: commits"] == (True, "by lakehouse.ConditionalLogStore")
+    (is_well, why) = told(spark_port=1)["spark"]
+    assert not is_well
+    assert "does not answer" in why

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from trino.exceptions import HttpError, TrinoUserError
 from pipelines.contract import load_contracts
 from pipelines.lake.metastore import connected
 from tests.embedded.conftest import REPOSITORY
+from tests.stack.bare_project import bare_project
 from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.processes import eventually
 from tests.stack.native.stack import Stack
@@ -117,6 +119,54 @@ def test_a_landing_registers_its_tables_and_their_last_batches(
     assert f"{len(tables)} raw tables" in lakehouse("doctor").stdout
     elsewhere = lakehouse("land", "--from", str(events), LAKEHOUSE_STORE="s3://lake/elsewhere")
     assert "lies in s3://lake/registered" in elsewhere.stderr
+
+
+def test_run_builds_on_the_server_that_the_target_names(
+    trino_server: TrinoServer, tmp_path: Path
+) -> None:
+    forget_raw_tables(trino_server)
+    project = bare_project(tmp_path)
+    shop = REPOSITORY / "dbt_project" / "models" / "staging" / "shop"
+    for model in ("_shop__sources.yml", "base_transporter.sql", "stg_transporter.sql"):
+        (found,) = shop.rglob(model)
+        shutil.copy(found, project / "models")
+    # Other tests build models of these names.
+    variables = trino_server.store | trino_server.environment | {
+        "LAKEHOUSE_STORE": "s3://lake/target", "LAKEHOUSE_TARGET": "trino",
+        "LAKEHOUSE_PROJECT_DIR": str(project), "LAKEHOUSE_SCHEMA_PREFIX": "target_",
+    }  # fmt: skip
+    del variables["LAKEHOUSE_TRINO_RAW"]
+
+    def lakehouse(*arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "--home", str(tmp_path / "lake"), *arguments],
+            cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
+            env=os.environ | variables | changed,
+        )  # fmt: skip
+
+    def carriers(column: str, table: str) -> list[tuple[object, ...]]:
+        return sorted(
+            trino_server.query(f"select distinct transporter_id, {column} from {table}")[1]
+        )
+
+    events = tmp_path / "events"
+    lakehouse("shop", "capture", "--to", str(events), "--clients", "3", "--until", "2017-01-05")
+    done = lakehouse("run", "--from", str(events))
+    assert done.returncode == 0, done.stderr
+    assert "2 models" in done.stderr
+    assert "on trino" in done.stderr
+    built = carriers("transporter_name", "target_staging.stg_transporter")
+    assert built == carriers("name", "raw.shop_public_transporter") != []
+    assert "nothing new on trino" in lakehouse("run", "--from", str(events)).stderr
+
+    (project / "tests" / "no_carriers.sql").write_text("select * from {{ ref('stg_transporter') }}")
+    refused = lakehouse("run", "--from", str(events))
+    assert refused.returncode == 1
+    assert "no_carriers" in refused.stderr
+    assert "may hold what failed" in refused.stderr
+    down = lakehouse("run", "--from", str(events), LAKEHOUSE_TRINO_PORT="1")
+    assert down.returncode == 1
+    assert "dbt could not run" in down.stderr
 
 
 def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
