@@ -23,8 +23,7 @@ def refuse_server(settings: Settings, command: str) -> None:
     if settings.target != EMBEDDED:
         raise UsageError(
             f"`{command}` is of the target {EMBEDDED}, not of {settings.target}",
-            f"leave --target and LAKEHOUSE_TARGET out; the next `lakehouse run --target "
-            f"{settings.target}` follows by building everything anew",
+            "leave --target and LAKEHOUSE_TARGET out",
         )
 
 

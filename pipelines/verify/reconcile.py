@@ -21,6 +21,7 @@ from pipelines.lake.duck import connect_warehouse
 from pipelines.settings import Settings
 from pipelines.source.reader import connector
 from pipelines.source.schema import SourceSchema, SourceTable, matching
+from pipelines.targets import refuse_server
 from pipelines.verify import checksums, mariadb, postgres
 from pipelines.verify.canonical import form
 from pipelines.verify.checksums import Pair, Side
@@ -101,6 +102,7 @@ def verify(
     """
     captured_by = connector(url)
     chosen = _chosen(contracts, captured_by, server, tables)
+    refuse_server(settings, "lakehouse verify")
     if not settings.warehouse.exists():
         raise LakehouseError(f"nothing is staged in {settings.home} yet", "run `lakehouse run`")
     with (
