@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.stack.native.stack import Stack
 from tests.stack.parity import SparkServer
 
 COMMITS = 8
+VISITORS, VISITS = 8, 160
 # Without it, Spark would lose nearly every race, and try for minutes.
 PAUSE_SECONDS = 0.1
 
@@ -78,3 +80,9 @@ def test_doctor_looks_at_spark(spark_server: SparkServer, tmp_path: Path) -> Non
     (is_well, why) = told(spark_port=1)["spark"]
     assert not is_well
     assert "does not answer" in why
+
+
+def test_sessions_come_and_go_at_once(spark_server: SparkServer) -> None:
+    with ThreadPoolExecutor(VISITORS) as visitors:
+        answers = visitors.map(lambda n: spark_server.query(f"select {n}")[1], range(VISITS))
+        assert list(answers) == [[(n,)] for n in range(VISITS)]

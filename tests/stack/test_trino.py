@@ -198,10 +198,12 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
         # What another test has built is of another lake.
         stack.start("dbt-build", "--full-refresh", "--select", "+stg_transporter")
-        carriers = "select transporter_id, transporter_name from staging.stg_transporter"
-        sent = "select distinct transporter_id, name from raw.shop_public_transporter"
-        built = trino_server.query(carriers)[1]
+        # The topic may have changes of the shop's database, too; a key that is gone stays, dead.
+        keys = "select distinct transporter_id from {} where transporter_id is not null order by 1"
+        built = trino_server.query(keys.format("staging.base_transporter"))[1]
         assert built
-        assert sorted(built) == sorted(trino_server.query(sent)[1])
+        assert built == trino_server.query(keys.format("raw.shop_public_transporter"))[1]
+        alive = set(trino_server.query(keys.format("staging.stg_transporter"))[1])
+        assert alive <= set(built)
     finally:
         stack.stop("lander")
