@@ -19,7 +19,7 @@ from pipelines.cdc import books
 from pipelines.cdc.land import opened
 from pipelines.contract import Contracts
 from pipelines.lake.duck import connect
-from pipelines.lake.ids import new_id
+from pipelines.lake.ids import new_run_id
 from pipelines.maintain import geometry, kept, maintain, targets
 from tests.unit.events import THING, TOPIC, Lake, things
 
@@ -84,7 +84,7 @@ class _Things:
 def _land(lake: Lake, first: int, batches: int) -> list[float]:
     """Land one micro-batch after another in one process; returns milliseconds of each."""
     spent = []
-    with opened(lake.contracts, lake.settings, new_id()) as landing:
+    with opened(lake.contracts, lake.settings, new_run_id()) as landing:
         for number in range(first, first + batches):
             started = time.perf_counter()
             landing.land_messages(TOPIC, "bench", _Things(number * ROWS))
@@ -94,7 +94,7 @@ def _land(lake: Lake, first: int, batches: int) -> list[float]:
 
 def _maintain(lake: Lake, keep: timedelta) -> float:
     started = time.perf_counter()
-    maintain(lake.settings, targets(lake.settings, lake.contracts), new_id(), keep=keep)
+    maintain(lake.settings, targets(lake.settings, lake.contracts), new_run_id(), keep=keep)
     return time.perf_counter() - started
 
 

@@ -19,6 +19,7 @@ from bench.follow import committed_at
 from bench.measure import size, table
 from bench.processes import TreeCost, run_session
 from bench.sales import TOPIC, sale_lines, write_sales
+from pipelines.cdc import ledger
 from tests.stack.native.components import REPOSITORY, Components, install
 from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.stack import Stack
@@ -101,16 +102,12 @@ def _sparks(home: Path, bootstrap: str, count: int, components: Components) -> l
 def _row(what: str, home: Path, cost: TreeCost, count: int) -> list[object]:
     raw = home / "raw" / TOPIC
     landed = DeltaTable(str(raw)).count()
-    if landed + _dead(home) != count:
-        sys.exit(f"{what}: {landed:,} of {count:,} events landed")
+    (told,) = ledger.totals(home / "raw").to_pylist()
+    if told["consumed"] != count or told["landed"] != landed:
+        sys.exit(f"{what}: {landed:,} rows of {count:,} events, and the ledger tells {told}")
     first = min(committed_at(raw, "_batch_id").values()) - cost.began
     shutil.rmtree(home)
     return [
         what, cost.wall_s, cost.cpu_s, f"{landed / cost.wall_s:,.0f}",
         f"{landed / cost.cpu_s:,.0f}", f"{cost.peak_mib:,.0f}", first,
     ]  # fmt: skip
-
-
-def _dead(home: Path) -> int:
-    path = str(home / "raw" / "_dead_letters")
-    return DeltaTable(path).count() if DeltaTable.is_deltatable(path) else 0

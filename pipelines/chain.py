@@ -19,7 +19,7 @@ from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect_warehouse
-from pipelines.lake.ids import new_id, now
+from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
 from pipelines.lake.storage import clear_about_storage
 from pipelines.settings import EMBEDDED, Settings
@@ -105,7 +105,7 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
     Raises:
         Busy: another run holds this lake.
     """
-    run_id = new_id()
+    run_id = new_run_id()
     structlog.contextvars.bind_contextvars(run_id=run_id)
     record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(now())}
     recorder = Recorder(run_id)

@@ -30,7 +30,7 @@ from pipelines.commands.landing import print_landing, set_by_signals
 from pipelines.commands.options import AcceptGap, KafkaConfig, Topics
 from pipelines.contract import Contracts, load_contracts
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.lake.ids import new_id
+from pipelines.lake.ids import new_run_id
 from pipelines.lake.writer import SPARK
 from pipelines.settings import load_settings
 from pipelines.terminal import call
@@ -81,7 +81,7 @@ def land_cdc(
     contracts = load_contracts(settings.project_dir)
     file = kafka_config or settings.kafka_config
     cluster = Cluster(bootstrap, _GROUP, read_properties(file) if file else {}, _ANSWER_SECONDS)
-    run_id = new_id()
+    run_id = new_run_id()
     try:
         streams = _streams(cluster, topics, contracts)
         with opened(contracts, settings, run_id, SPARK) as landing:

@@ -17,7 +17,7 @@ from pipelines.cdc.masking import load_masker
 from pipelines.commands.options import Json
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.lake.ids import new_id
+from pipelines.lake.ids import new_run_id
 from pipelines.lake.storage import clear_about_storage
 from pipelines.settings import Settings
 from pipelines.terminal import err, out, print_json
@@ -118,7 +118,7 @@ def replay_letters(
     choice = _choice(letters, topic, reason, since)
     with err.status("Replaying …"), clear_about_storage(settings):
         contracts = load_contracts(settings.project_dir)
-        report = replay.replay(settings, contracts, choice, new_id(), repaired)
+        report = replay.replay(settings, contracts, choice, new_run_id(), repaired)
     if as_json:
         print_json(asdict(report))
         return
@@ -168,7 +168,7 @@ def drop(
         raise typer.Exit(1)
     with clear_about_storage(settings):
         contracts = load_contracts(settings.project_dir)
-        dropped = replay.drop(settings, contracts, choice, because, new_id()) if count else 0
+        dropped = replay.drop(settings, contracts, choice, because, new_run_id()) if count else 0
     err.print(f"[green]✓[/] dropped: {dropped:,}", highlight=False)
 
 

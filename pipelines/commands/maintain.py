@@ -11,7 +11,7 @@ from rich.table import Table as RichTable
 from pipelines import maintain as maintenance
 from pipelines.commands.options import Json
 from pipelines.contract import load_contracts
-from pipelines.lake.ids import new_id
+from pipelines.lake.ids import new_run_id
 from pipelines.lake.storage import clear_about_storage
 from pipelines.maintain import WEEK_HOURS, TableReport
 from pipelines.settings import Settings
@@ -41,7 +41,7 @@ def maintain(
         reports = maintenance.maintain(
             settings,
             chosen,
-            new_id(),
+            new_run_id(),
             keep=keep,
             dry_run=dry_run,
             on_table=lambda name: spinner.update(f"Maintaining {name} …"),
