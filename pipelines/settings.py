@@ -76,6 +76,16 @@ class Settings(BaseSettings):
         return self.shared / "raw"
 
     @property
+    def expectations_dir(self) -> Path:
+        """The rules of the gates lie beside dbt's project; there may be none."""
+        return self.project_dir.parent / "expectations"
+
+    @property
+    def quality(self) -> Path:
+        """What the gates found: Delta tables."""
+        return self.shared / "quality"
+
+    @property
     def inbox(self) -> Path:
         """Where `run` looks for capture files by default."""
         return self.home / "inbox"

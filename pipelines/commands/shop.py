@@ -58,6 +58,9 @@ def shop_capture(
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC), excluded.")
     ] = None,
+    defects: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of sales to spoil.")
+    ] = 0.0,
 ) -> None:
     """Write capture files: a slice of one deterministic log; slices join without a seam."""
     report = capture(
@@ -65,11 +68,14 @@ def shop_capture(
         clients=_clients(clients),
         start=start.date() if start else None,
         until=until.date() if until else None,
+        defects=defects,
     )
     table = RichTable("table", "events", title=f"{report.events:,} events in {to}")
     for name, events in report.events_by_table.items():
         table.add_row(name, f"{events:,}")
     out.print(table)
+    if report.defects:
+        out.print(f"The spoiled sales are listed in {report.defects}", highlight=False)
 
 
 @app.command("run")
