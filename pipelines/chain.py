@@ -21,6 +21,7 @@ from pipelines.lake import lock
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
+from pipelines.lake.publish_on_trino import publish_on_trino
 from pipelines.lake.storage import clear_about_storage
 from pipelines.quality.gatekeeper import GateBlocked, Gatekeeper
 from pipelines.quality.promises import translated
@@ -61,7 +62,7 @@ class Recorder:
 
 @dataclass
 class RunReport:
-    """What one run of the chain did; on a server nothing is published beside what it has built."""
+    """What one run of the chain did; on Spark nothing is published beside what it has built."""
 
     run_id: str
     landing: LandReport
@@ -79,7 +80,7 @@ def run(
 ) -> RunReport:
     """Land what is new, build what follows from it, publish it if all its tests pass.
 
-    Where a server builds, its own tables are what readers see.
+    Where Trino builds, readers see views that move; where Spark does, its own tables.
 
     Args:
         source: folder of capture files, or Kafka; None means the lake's inbox, which may be empty.
@@ -97,7 +98,7 @@ def run(
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
         built = build_checked(settings, recorder, on_progress)
-        if settings.target == EMBEDDED:
+        if settings.target in GATED and built.sources:
             manifest = publish_built(settings, built, recorder, on_progress)
     return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
 
@@ -156,7 +157,7 @@ def build_checked(
         return build.report
     keeper = Gatekeeper(settings, build.project.manifest, recorder.run_id)
     is_rule = translated(build.project.manifest)
-    build.make("--select", STAGING, "--exclude", *is_rule)
+    build.make("--select", STAGING, *(["--exclude", *is_rule] if is_rule else []))
     recorder.finished("stage")
     on_progress("gate", "staging")
     keeper.check("staging")
@@ -201,11 +202,17 @@ def publish_built(
     on_progress: Progress = lambda step, detail: None,
 ) -> Manifest:
     """Publish a build that passed its gates, unless readers see that very build already."""
-    former = read_manifest(settings.published)
-    if former is not None and former.build_id == built.build_id:
+    former = read_manifest(settings.published) if settings.target == EMBEDDED else None
+    if former is not None and (former.is_held or former.build_id == built.build_id):
         recorder.finished("publish")
         return former
     on_progress("publish", f"{len(built.sources)} tables")
+    if settings.target != EMBEDDED:
+        manifest = publish_on_trino(
+            settings, built.sources, run_id=recorder.run_id, build_id=built.build_id
+        )
+        recorder.finished("publish")
+        return manifest
     with connect_warehouse(settings) as connection:
         (dated,) = connection.execute(
             "select cast(max(business_date) as varchar) from intermediate.int_business_date"

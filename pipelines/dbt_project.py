@@ -41,20 +41,20 @@ class Failure:
 
 
 class BuildFailed(LakehouseError):
-    """At least one model or test failed; what is published stays as it was.
+    """At least one model or test failed; what is published stays as it was, if anything is.
 
-    Tables on a server do not.
+    Spark has no publication: there the tables themselves are what readers see.
     """
 
     def __init__(self, failures: list[Failure], target: str = EMBEDDED) -> None:
         self.failures = failures
         named = "\n  ".join(str(failure) for failure in failures)
-        is_server = target != EMBEDDED
         meanwhile = "the published marts stay as they were"
         look = "`lakehouse sql --help` tells how to look at staging"
-        if is_server:
-            meanwhile = f"and the marts on {target} may hold what failed"
+        if target != EMBEDDED:
             look = "`dbt show` in the project shows the rows of a test"
+        if target == "spark":
+            meanwhile = "and the marts on Spark may hold what failed"
         super().__init__(
             f"the dbt build failed, {meanwhile}:\n  {named}",
             f"correct the data or the model, then run again; {look}",

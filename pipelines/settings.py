@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     trino_password: str | None = None
     trino_catalog: str = "lakehouse"
     trino_raw: str | None = None
+    # Of schemas on a server: keeps builds of several people apart.
+    schema_prefix: str = ""
     spark_host: str | None = None
     spark_port: int = 10000
     spark_user: str = "lakehouse"

@@ -94,8 +94,7 @@ class Build:
             self.report.tests += kind == "test"
             if str(result.status) == "warn":
                 self.report.warnings.append(f"{result.node.name}: {result.message}")
-        if self._settings.target == EMBEDDED:
-            self.report.sources += _published_sources(results)
+        self.report.sources += _published_sources(results)
 
     def accept(self) -> None:
         """Remember it as the last green build: what it has seen is no news to the next one."""
@@ -107,7 +106,7 @@ def _published_sources(results: list[Any]) -> list[Source]:
     return [
         Source(node.schema, node.name, node.config.meta.get("publish_by"))
         for node in sorted(nodes, key=lambda node: str(node.name))
-        if node.schema in PUBLISHED_SCHEMAS and node.config.materialized != "ephemeral"
+        if node.config.schema in PUBLISHED_SCHEMAS and node.config.materialized != "ephemeral"
     ]
 
 

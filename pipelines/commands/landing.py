@@ -197,7 +197,12 @@ def run_chain(
         err.print(f"[yellow]![/] {warning}", highlight=False)
     if built.gates:
         _print_gates(built.gates, settings, seconds["gate"])
-    if report.manifest is not None:
+    if report.manifest is not None and report.manifest.is_held:
+        err.print(
+            "[yellow]![/] publish  readers are held at a former publication: "
+            "`lakehouse publish --latest` ends that"
+        )
+    elif report.manifest is not None:
         tables = report.manifest.tables.values()
         fresh = sum(table.run_id == report.run_id for table in tables)
         err.print(

@@ -19,7 +19,7 @@ from pipelines.errors import UsageError
 from pipelines.lake import lock
 from pipelines.lake.catalog import reader
 from pipelines.lake.storage import clear_about_storage
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out
 
 app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
         captured = capture(settings.inbox, clients=count)
     err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
     report = run_chain(settings, None, "lakehouse demo")
-    if report.manifest is None:
+    if report.manifest is None or settings.target != EMBEDDED:
         return
     with reader(settings, load_contracts(settings.project_dir)) as connection:
         summary.show(connection, report.manifest, out, program=_program())

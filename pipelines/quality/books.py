@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, QueryBuilder, write_deltalake
 
 from pipelines.lake.catalog import QUALITY_TABLES
 from pipelines.lake.ids import now
@@ -21,7 +22,9 @@ from pipelines.lake.tables import (
     open_or_create,
     read,
 )
-from pipelines.quality.gate import GateReport, Result
+
+if TYPE_CHECKING:
+    from pipelines.quality.gate import GateReport, Result
 
 RESULTS, QUARANTINE = QUALITY_TABLES
 
@@ -62,6 +65,27 @@ def keep(folder: Path, report: GateReport, *, run_id: str, target: str) -> None:
     """Add the results of a gate, and put the rows that fail it now in place of those before."""
     _append_results(folder, report, run_id, target)
     _replace_quarantine(folder, report, run_id, target)
+
+
+def last_checks(folder: Path) -> list[dict[str, Any]]:
+    """What each gate last found, by target.
+
+    Returns:
+        Rows of target, gate, run_id, checked_at, rules, and how many of them blocked and warned.
+    """
+    if not DeltaTable.is_deltatable(str(folder / RESULTS)):
+        return []
+    query = QueryBuilder().register("results", DeltaTable(str(folder / RESULTS)))
+    found = query.execute("""
+        select target, gate, run_id, max(checked_at) as checked_at, count(*) as rules,
+            sum(case when not is_met and severity = 'block' then 1 else 0 end) as blocking,
+            sum(case when not is_met and severity = 'warn' then 1 else 0 end) as warnings
+        from results
+        group by target, gate, run_id
+        order by checked_at
+    """)
+    newest = {(row["target"], row["gate"]): row for row in pa.table(found).to_pylist()}
+    return sorted(newest.values(), key=lambda row: (row["target"], row["checked_at"]))
 
 
 @again_if_overtaken

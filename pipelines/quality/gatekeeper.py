@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from pipelines.errors import LakehouseError
+from pipelines.lake.catalog import QUALITY_TABLES
+from pipelines.lake.trino import asker, register
 from pipelines.quality.promises import models
 from pipelines.quality.suites import Gate, load_suites
 from pipelines.quality.warehouse import warehouse
 from pipelines.settings import EMBEDDED, Settings
+from pipelines.targets import variables
 
 if TYPE_CHECKING:
     from pipelines.quality.gate import GateReport, Inspector, Result
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _SHOWN_ROWS = 3
+_SECONDS = 60.0
 
 
 class GateBlocked(LakehouseError):
@@ -77,6 +81,8 @@ class Gatekeeper:
         books.keep(
             self._settings.quality, report, run_id=self._run_id, target=self._settings.target
         )
+        if self._settings.target != EMBEDDED:
+            self._tell_server()
         log.info(
             "gate checked", gate=gate, rules=len(report.results), blocking=len(report.blocking),
             warnings=len(report.warnings),
@@ -85,6 +91,16 @@ class Gatekeeper:
             self.write_docs()
             raise GateBlocked(report, self._settings.target)
         return report
+
+    def _tell_server(self) -> None:
+        """Make what was found readable there, too, where the server finds the raw tables."""
+        raw = variables(self._settings)["LAKEHOUSE_TRINO_RAW"]
+        if self._settings.store is None or not raw.endswith("/raw"):
+            return
+        ask = asker(self._settings, _SECONDS)
+        for name in QUALITY_TABLES:
+            place = f"{raw.removesuffix('raw')}{self._settings.quality.name}/{name}"
+            register(ask, self._settings.quality.name, name, place)
 
     def write_docs(self) -> None:
         """Write Great Expectations' pages of what this run has checked, for a browser."""

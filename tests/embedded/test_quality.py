@@ -169,3 +169,31 @@ def test_a_changed_rule_is_checked_though_nothing_is_new(demo: Lakehouse, tmp_pa
     rules.write_text(text % "")
     assert lakehouse("run", env=variables).returncode == 1
     assert lakehouse("run", env=variables).returncode == 1, "what was blocked is not forgotten"
+
+
+def test_readers_are_held_at_a_former_publication_until_they_are_released(
+    demo: Lakehouse, tmp_path: Path
+) -> None:
+    lakehouse = copied(demo, tmp_path)
+    lakehouse.good("backfill", "--from", "2017-06-01", "--until", "2017-06-08")
+    listed = json.loads(lakehouse.good("publish", "--json"))
+    assert [(row["version"], row["is_shown"]) for row in listed] == [(1, True), (0, False)]
+    assert "publication 0" in lakehouse.good("publish", "--rollback", "0")
+    lakehouse.good("backfill", "--from", "2017-06-01", "--until", "2017-06-08")
+    held = lakehouse("run")
+    assert held.returncode == 0, held.stderr
+    assert "readers are held at a former publication" in held.stderr
+    refused = lakehouse("erase", "--client", "1832", "--yes")
+    assert "held at publication 0" in refused.stderr
+    manifest = read_manifest(lakehouse.home / "published")
+    assert manifest is not None
+    assert (manifest.version, manifest.is_held) == (0, True)
+
+    lakehouse.good("publish", "--latest")
+    lakehouse.good("run")
+    manifest = read_manifest(lakehouse.home / "published")
+    assert manifest is not None
+    assert (manifest.version, manifest.is_held) == (2, False)
+    unknown = lakehouse("publish", "--rollback", "9")
+    assert unknown.returncode == 1
+    assert "there is no publication 9" in unknown.stderr
