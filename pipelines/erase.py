@@ -38,6 +38,7 @@ from pipelines.lake.publish import forget_manifests, read_manifest
 from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path, read
 from pipelines.lake.writer import LAKEHOUSE, refuse_other_writer
+from pipelines.quality.gatekeeper import forget_rows
 from pipelines.settings import Settings
 from pipelines.targets import refuse_server
 from pipelines.traces import Traces
@@ -103,6 +104,7 @@ def erase(
         on_progress("Erasing in dead letters")
         report.letters = _contended(partial(_erase_letters, settings, tables, person, masker))
         on_progress("Building and publishing")
+        forget_rows(settings, recorder.run_id)
         transform.begin_anew(settings, recorder.run_id)
         chain.build_and_publish(settings, recorder)
         # A landing that was on may have kept a letter that it had judged before.

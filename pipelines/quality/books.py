@@ -89,6 +89,14 @@ def last_checks(folder: Path) -> list[dict[str, Any]]:
 
 
 @again_if_overtaken
+def clear_quarantine(folder: Path, run_id: str) -> None:
+    """Take all rows out, of all targets; the next gate of each puts back what fails then."""
+    if DeltaTable.is_deltatable(str(folder / QUARANTINE)):
+        table = DeltaTable(str(folder / QUARANTINE))
+        _write(table, QUARANTINE_SCHEMA.empty_table(), run_id, "true")
+
+
+@again_if_overtaken
 def _append_results(folder: Path, report: GateReport, run_id: str, target: str) -> None:
     at = now()
     rows = [

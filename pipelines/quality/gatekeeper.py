@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger()
 
 _SHOWN_ROWS = 3
+_DOCS = "data-docs"
 _SECONDS = 60.0
 
 
@@ -111,7 +113,16 @@ class Gatekeeper:
 def docs_folder(settings: Settings) -> Path:
     """Where the pages lie; of a server's gates in a folder of their own."""
     of_target = "" if settings.target == EMBEDDED else f"-{settings.target}"
-    return settings.home / f"data-docs{of_target}"
+    return settings.home / f"{_DOCS}{of_target}"
+
+
+def forget_rows(settings: Settings, run_id: str) -> None:
+    """Forget every row that a gate has kept or shown, until the next gates."""
+    from pipelines.quality import books
+
+    books.clear_quarantine(settings.quality, run_id)
+    for folder in settings.home.glob(f"{_DOCS}*"):
+        shutil.rmtree(folder)
 
 
 def _told(result: Result) -> str:

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from pipelines.backfill import Days, mark
-from pipelines.chain import publish_built
+from pipelines.chain import Recorder, publish_built
 from pipelines.contract import load_contracts
 from pipelines.lake.ids import new_id
 from pipelines.lake.publish import PUBLICATION, Source, read_manifest
@@ -156,7 +156,9 @@ def spoiled(demo: Lakehouse, tmp_path: Path) -> Lakehouse:
             assert count > 0, statement
     green = json.loads((lakehouse.home / "state" / "last-green-build.json").read_text())
     sources = [Source(*source) for source in green["sources"]]
-    publish_built(settings_of(lakehouse), BuildReport("spoiled", sources=sources), new_id())
+    publish_built(
+        settings_of(lakehouse), BuildReport("spoiled", sources=sources), Recorder("spoiler")
+    )
     return lakehouse
 
 

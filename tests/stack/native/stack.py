@@ -27,7 +27,8 @@ SPARK_OPTIONS = (
     "-Dspark.sql.files.minPartitionNum=1"
 )
 _TRINO_OPTIONS = "-XX:TieredStopAtLevel=1"
-_READY_SECONDS, _ONCE_SECONDS = 180.0, 120.0
+# A build of all models takes minutes.
+_READY_SECONDS, _ONCE_SECONDS = 180.0, 900.0
 
 
 class Stack:
