@@ -22,6 +22,7 @@ from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
 from pipelines.lake.storage import clear_about_storage
+from pipelines.lineage.recording import Lineage, recording
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.transform import BuildReport, build
 
@@ -39,11 +40,13 @@ class Recorder:
     """What is kept of a run while it is on.
 
     Attributes:
+        lineage: takes what the run reads and writes; its id is the run's.
         told: what its record shall tell if it ends well.
         seconds: how long each step took.
     """
 
     run_id: str
+    lineage: Lineage
     told: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
@@ -87,7 +90,7 @@ def run(
     # What is missing for the build is told before anything lands.
     targets.variables(settings)
     with recorded(settings, command) as recorder:
-        landing = land_new(settings, source, recorder.run_id, on_progress)
+        landing = land_step(settings, source, recorder.lineage, on_progress)
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
@@ -106,10 +109,13 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
         Busy: another run holds this lake.
     """
     run_id = new_run_id()
-    structlog.contextvars.bind_contextvars(run_id=run_id)
     record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(now())}
-    recorder = Recorder(run_id)
-    with lock.exclusive(settings.state, command):
+    with (
+        structlog.contextvars.bound_contextvars(run_id=run_id),
+        lock.exclusive(settings.state, command),
+        recording(settings, run_id, command) as lineage,
+    ):
+        recorder = Recorder(run_id, lineage)
         try:
             with clear_about_storage(settings):
                 yield recorder
@@ -120,7 +126,6 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
         finally:
             record |= {"finished_at": str(now()), "seconds": recorder.seconds}
             _append_record(settings, record)
-            structlog.contextvars.unbind_contextvars("run_id")
 
 
 def build_and_publish(
@@ -128,15 +133,49 @@ def build_and_publish(
 ) -> tuple[BuildReport, Manifest]:
     """Build what follows from what has landed, and publish it if all its tests pass."""
     built = _build(settings, recorder, on_progress)
-    manifest = publish_built(settings, built, recorder.run_id, on_progress)
+    with recorder.lineage.step("publish") as step:
+        manifest = publish_built(settings, built, recorder.run_id, on_progress)
+        step.published(manifest)
     recorder.finished("publish")
     return built, manifest
 
 
 def _build(settings: Settings, recorder: Recorder, on_progress: Progress) -> BuildReport:
-    built = build(settings, on_node=lambda name: on_progress("build", name))
+    with recorder.lineage.step("build") as step:
+        built = build(
+            settings, on_node=lambda name: on_progress("build", name), on_results=step.built
+        )
     recorder.finished("build")
     return built
+
+
+def land_alone(settings: Settings, source: Path | KafkaSource | None, command: str) -> LandReport:
+    """Land what is new, as a run of its own; others may land or build meanwhile.
+
+    Raises:
+        LakehouseError: as `run`.
+    """
+    run_id = new_run_id()
+    with (
+        structlog.contextvars.bound_contextvars(run_id=run_id),
+        recording(settings, run_id, command) as lineage,
+        clear_about_storage(settings),
+    ):
+        return land_step(settings, source, lineage)
+
+
+def land_step(
+    settings: Settings,
+    source: Path | KafkaSource | None,
+    lineage: Lineage,
+    on_progress: Progress = lambda step, detail: None,
+) -> LandReport:
+    """Land as a step of a run, which tells its lineage."""
+    with lineage.step("land") as step:
+        began = now()
+        landing = land_new(settings, source, lineage.run.run_id, on_progress)
+        step.landed(landing, source, began)
+    return landing
 
 
 def land_new(

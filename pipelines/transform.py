@@ -88,11 +88,19 @@ class BuildFailed(LakehouseError):
         )
 
 
-def build(settings: Settings, *, on_node: Callable[[str], None] = lambda name: None) -> BuildReport:
+def build(
+    settings: Settings,
+    *,
+    on_node: Callable[[str], None] = lambda name: None,
+    on_results: Callable[[list[Any]], None] = lambda results: None,
+) -> BuildReport:
     """Build what is new since the last green build; everything anew if the project has changed.
 
     On a server everything is made anew after a demand, too: it knows neither the marks nor that the
     work file is gone.
+
+    Args:
+        on_results: is given dbt's results of all nodes, also where some have failed.
 
     Raises:
         UsageError: the settings do not tell enough of the server.
@@ -110,6 +118,7 @@ def build(settings: Settings, *, on_node: Callable[[str], None] = lambda name: N
         log.info("project or contract changed, or raw rows went: everything is built anew")
         arguments.append("--full-refresh")
     results = _dbt(settings, arguments, on_node)
+    on_results(results)
     failures = [_failure(result, settings) for result in results if _has_failed(result)]
     if failures:
         raise BuildFailed(failures, settings.target)

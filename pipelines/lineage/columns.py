@@ -35,6 +35,10 @@ Origins = dict[tuple[str, str], set[str]]
 _DECIDE = {"where": FILTER, "having": FILTER, "qualify": FILTER, "group": GROUP_BY}
 
 
+# Schema → table → column → type.
+_Tables = dict[str, dict[str, dict[str, str]]]
+
+
 class NotTraced(Exception):
     """The columns of a query cannot be told; the text says why."""
 
@@ -80,7 +84,7 @@ def trace(
                 _assume(table, tables)
         qualified = qualify(
             tree,
-            schema=tables,
+            schema=dict(tables),
             dialect=dialect,
             validate_qualify_columns=False,
             identify=False,
@@ -117,7 +121,7 @@ def _rename(table: exp.Table, known: Mapping[str, str]) -> bool:
     return True
 
 
-def _assume(table: exp.Table, tables: dict[str, dict[str, dict[str, str]]]) -> None:
+def _assume(table: exp.Table, tables: _Tables) -> None:
     """Let a table of the bookkeeping have the columns that its own select names."""
     select = table.parent_select
     if table.db and isinstance(select, exp.Select) and not select.args.get("joins"):
@@ -125,8 +129,8 @@ def _assume(table: exp.Table, tables: dict[str, dict[str, dict[str, str]]]) -> N
         columns |= {column.name.lower(): "text" for column in select.find_all(exp.Column)}
 
 
-def _nested(schemas: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, dict[str, str]]]:
-    found: dict[str, dict[str, dict[str, str]]] = {}
+def _nested(schemas: Mapping[str, Mapping[str, str]]) -> _Tables:
+    found: _Tables = {}
     for name, columns in schemas.items():
         schema, _, table = name.lower().partition(".")
         found.setdefault(schema, {})[table] = {column.lower(): "text" for column in columns}
@@ -174,15 +178,8 @@ class _Tracer:
                 raise NotTraced(f"the columns of `{projection.sql()}` are not known")
             origins = found.columns.setdefault(projection.alias_or_name, {})
             _add(origins, self._collect(projection.unalias(), IDENTITY, scope))
-        for part, way in _DECIDE.items():
-            if node := select.args.get(part):
-                _add(found.rows, self._collect(node, way, scope))
-        if select.args.get("limit") and (order := select.args.get("order")):
-            _add(found.rows, self._collect(order, SORT, scope))
-        for join in select.args.get("joins") or []:
-            for node in [join.args.get("on"), *(join.args.get("using") or [])]:
-                if node is not None:
-                    _add(found.rows, self._collect(node, JOIN, scope))
+        for node, way in _deciding(select):
+            _add(found.rows, self._collect(node, way, scope))
         for _, source in scope.selected_sources.values():
             if isinstance(source, Scope):
                 _add(found.rows, self.of(source).rows)
@@ -194,9 +191,7 @@ class _Tracer:
             found.setdefault(origin, set()).add(own)
         return found
 
-    def _walk(
-        self, node: Any, way: str, scope: Scope
-    ) -> Iterator[tuple[tuple[str, str], str]]:
+    def _walk(self, node: Any, way: str, scope: Scope) -> Iterator[tuple[tuple[str, str], str]]:
         """Each column below a node, and the way by which it gets to the top."""
         if isinstance(node, exp.Column):
             yield from self._resolve(node, way, scope)
@@ -233,6 +228,17 @@ class _Tracer:
             name = f"{source.db}.{source.name}"
             if name in self._tables:
                 yield (name, column.name), way
+
+
+def _deciding(select: exp.Select) -> Iterator[tuple[Any, str]]:
+    """The parts of a select that decide which rows there are, each with its way."""
+    for part, way in _DECIDE.items():
+        yield select.args.get(part), way
+    if select.args.get("limit"):
+        yield select.args.get("order"), SORT
+    for join in select.args.get("joins") or []:
+        for node in (join.args.get("on"), *(join.args.get("using") or ())):
+            yield node, JOIN
 
 
 def _step(node: exp.Expression, part: str) -> str:
