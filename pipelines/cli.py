@@ -19,6 +19,7 @@ from pipelines.commands import (
     hand_over,
     init_env,
     landing,
+    lineage,
     maintain,
     resnapshot,
     shop,
@@ -93,6 +94,7 @@ for command in (
     hand_over.hand_over,
     init_env.init_env,
     verify.verify,
+    lineage.lineage,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")
