@@ -125,14 +125,18 @@ def _assume(table: exp.Table, tables: _Tables) -> None:
     """Let a table of the bookkeeping have the columns that its own select names."""
     select = table.parent_select
     if table.db and isinstance(select, exp.Select) and not select.args.get("joins"):
-        columns = tables.setdefault(table.db.lower(), {}).setdefault(table.name.lower(), {})
-        columns |= {column.name.lower(): "text" for column in select.find_all(exp.Column)}
+        named = {column.name.lower(): "text" for column in select.find_all(exp.Column)}
+        if named:
+            known = tables.setdefault(table.db.lower(), {}).setdefault(table.name.lower(), {})
+            known |= named
 
 
 def _nested(schemas: Mapping[str, Mapping[str, str]]) -> _Tables:
     found: _Tables = {}
     for name, columns in schemas.items():
         schema, _, table = name.lower().partition(".")
+        if not columns:
+            continue
         found.setdefault(schema, {})[table] = {column.lower(): "text" for column in columns}
     return found
 
@@ -207,13 +211,14 @@ class _Tracer:
         self, node: exp.Query, way: str, scope: Scope
     ) -> Iterator[tuple[tuple[str, str], str]]:
         inner = node.unnest()
-        for found in scope.subquery_scopes:
-            if found.expression is inner:
+        at: Scope | None = scope
+        while at is not None:
+            for found in (one for one in at.subquery_scopes if one.expression is inner):
                 traced = self.of(found)
                 for origins in traced.columns.values():
                     yield from _onwards(origins, way)
-                decides = way if way not in DIRECT else FILTER
-                yield from _onwards(traced.rows, decides)
+                yield from _onwards(traced.rows, way if way not in DIRECT else FILTER)
+            at = at.parent
 
     def _resolve(
         self, column: exp.Column, way: str, scope: Scope
@@ -222,8 +227,11 @@ class _Tracer:
         while at is not None and column.table not in at.sources:
             at = at.parent
         source = at.sources[column.table] if at is not None else None
-        if isinstance(source, Scope):
+        if isinstance(source, Scope) and isinstance(source.expression, exp.Query):
             yield from _onwards(self.of(source).columns.get(column.name, {}), way)
+        elif isinstance(source, Scope):
+            # A function that makes rows, as `unnest`: whatever it is given is in each column.
+            yield from self._walk(source.expression, _joined(way, TRANSFORMATION), source)
         elif isinstance(source, exp.Table):
             name = f"{source.db}.{source.name}"
             if name in self._tables:

@@ -24,11 +24,9 @@ def parts(
     report: LandReport, source: Path | KafkaSource | None, settings: Settings, began: datetime
 ) -> Iterator[Finished]:
     """The landing of each table of which something came."""
-    contracts = load_contracts(settings.project_dir)
-    for table in contracts.tables:
-        told = report.topics.get(table.topic)
-        if told is None or not sum(told.counts.values()):
-            continue
+    news = {name: told for name, told in report.topics.items() if told.counts.total()}
+    tables = load_contracts(settings.project_dir).by_topic if news else {}
+    for table, told in ((tables[name], told) for name, told in news.items() if name in tables):
         yield Finished(
             job=f"land.{table.topic}",
             began=began,
@@ -53,7 +51,7 @@ def _delivered(
     table: Table, told: TopicReport, source: Path | KafkaSource | None, settings: Settings
 ) -> Dataset:
     """The topic or the folder of capture files that brought the messages."""
-    read = {"inputStatistics": facets.rows_read(sum(told.counts.values()))}
+    read = {"inputStatistics": facets.rows_read(told.counts.total())}
     if isinstance(source, KafkaSource):
         broker = source.bootstrap.split(",")[0]
         return Dataset(f"kafka://{broker}", table.stream_topic, of_run=read)

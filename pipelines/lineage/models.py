@@ -87,7 +87,9 @@ class _Project:
 
     def traced(self, node: Node, compiled: str) -> Traced | None:
         """What the columns of a model come from; None, and a log line, where nobody can tell."""
-        name, relations = self.name(node), self.inputs(node)
+        name = self.name(node)
+        # An increment also reads what is there already.
+        relations = self.inputs(node) | {node["relation_name"]: name}
         schemas = {one: self.columns(one) for one in relations.values()}
         content = [_TRACER, self.dialect, _IDS.sub("", compiled), relations]
         content.append({one: list(columns) for one, columns in schemas.items()})
@@ -218,7 +220,7 @@ def _column_lineage(
         told = []
         for (table, column), ways in sorted(found.items()):
             if table == name:
-                # An increment also reads what is there already.
+                # What an increment finds there came the same way.
                 continue
             if table not in spellings:
                 spellings[table] = {known.lower(): known for known in project.columns(table)}
