@@ -30,6 +30,8 @@ _BUILT = ("success", "error")
 _TESTED = ("pass", "warn", "fail")
 # An incremental model's SQL names its increment: it would never be the same twice.
 _IDS = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+# As the macro gathered_news calls it.
+_GATHERED = "__news"
 # What is kept of columns between runs; another number wherever tracing has changed.
 _COLUMNS, _TRACER = "columns", 1
 
@@ -85,11 +87,20 @@ class _Project:
         read = [self.nodes[one] for one in node["depends_on"]["nodes"] if one in self.nodes]
         return {one["relation_name"]: self.name(one) for one in read if one.get("relation_name")}
 
+    def _gathered(self, node: Node) -> dict[str, str]:
+        """The table in which a server gathers the news of a source: it stands for its raw table."""
+        sources = [one for one in node["depends_on"]["nodes"] if one.startswith("source.")]
+        if self.settings.target == EMBEDDED or len(sources) != 1:
+            return {}
+        parts = (node["database"], node["schema"], f"{node['alias']}{_GATHERED}")
+        relation = ".".join(part for part in parts if part)
+        return {relation: self.name(self.nodes[sources[0]])}
+
     def traced(self, node: Node, compiled: str) -> Traced | None:
         """What the columns of a model come from; None, and a log line, where nobody can tell."""
         name = self.name(node)
         # An increment also reads what is there already.
-        relations = self.inputs(node) | {node["relation_name"]: name}
+        relations = self.inputs(node) | self._gathered(node) | {node["relation_name"]: name}
         schemas = {one: self.columns(one) for one in relations.values()}
         content = [_TRACER, self.dialect, _IDS.sub("", compiled), relations]
         content.append({one: list(columns) for one, columns in schemas.items()})
@@ -224,7 +235,10 @@ def _column_lineage(
                 continue
             if table not in spellings:
                 spellings[table] = {known.lower(): known for known in project.columns(table)}
-            own = spellings[table].get(column, column)
+            own = spellings[table].get(column)
+            if own is None:
+                # Made on the way, in a table that the query reads in its place.
+                continue
             namespace = project.settings.lineage_namespace
             told.append(Origin(namespace, table, own, tuple(sorted(ways))))
         return told
