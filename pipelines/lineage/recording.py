@@ -99,7 +99,7 @@ class Lineage:
         try:
             yield
         except BaseException as error:
-            self._end("FAIL", run, step, facets.failure(str(error) or type(error).__name__))
+            self._end("FAIL", run, step, facets.failure(_reason(error)))
             raise
         self._end("COMPLETE", run, step)
 
@@ -205,6 +205,12 @@ class Step:
         with _harmless("publication has no lineage"):
             namespace, run_id = self._run.namespace, self._run.root.run_id
             self.writes(*publication.written(manifest, self._settings, namespace, run_id))
+
+
+def _reason(error: BaseException) -> str:
+    """The first line: those below it may show rows, which stay in the lake."""
+    told = error.cause if isinstance(error, LakehouseError) else str(error)
+    return told.partition("\n")[0].rstrip(":") or type(error).__name__
 
 
 def _kind(part: Finished) -> Facets:
