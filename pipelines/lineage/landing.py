@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.cdc.kafka import KafkaSource
 from pipelines.cdc.land import LandReport, TopicReport
-from pipelines.contract import Column, Table, load_contracts
+from pipelines.contract import Column, Contracts, Table
 from pipelines.lake.ids import now
 from pipelines.lake.tables import raw_path, raw_schema
 from pipelines.lineage import facets, names
@@ -21,12 +21,17 @@ _MASKING = {"hash": "keyed hash", "mask": "first character"}
 
 
 def parts(
-    report: LandReport, source: Path | KafkaSource | None, settings: Settings, began: datetime
+    report: LandReport,
+    source: Path | KafkaSource | None,
+    settings: Settings,
+    contracts: Contracts,
+    began: datetime,
 ) -> Iterator[Finished]:
     """The landing of each table of which something came."""
-    news = {name: told for name, told in report.topics.items() if told.counts.total()}
-    tables = load_contracts(settings.project_dir).by_topic if news else {}
-    for table, told in ((tables[name], told) for name, told in news.items() if name in tables):
+    for topic, told in report.topics.items():
+        table = contracts.by_topic.get(topic)
+        if table is None or not told.counts.total():
+            continue
         yield Finished(
             job=f"land.{table.topic}",
             began=began,

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import structlog
 
-from pipelines.contract import Contracts, load_contracts
+from pipelines.contract import Contracts
 from pipelines.lake.ids import now
 from pipelines.lake.tables import raw_schema
 from pipelines.lineage import facets, names, store
@@ -38,7 +38,7 @@ _COLUMNS, _TRACER = "columns", 1
 Node = Mapping[str, Any]
 
 
-def parts(results: Sequence[Any], settings: Settings) -> list[Finished]:
+def parts(results: Sequence[Any], settings: Settings, contracts: Contracts) -> list[Finished]:
     """The building of each model, and the tests of all.
 
     Args:
@@ -48,7 +48,7 @@ def parts(results: Sequence[Any], settings: Settings) -> list[Finished]:
         OSError, ValueError: dbt's manifest cannot be read.
     """
     manifest = json.loads((settings.state / "dbt" / "manifest.json").read_text(encoding="utf-8"))
-    project = _Project(settings, manifest)
+    project = _Project(settings, contracts, manifest)
     models = [
         result
         for result in results
@@ -65,11 +65,10 @@ def parts(results: Sequence[Any], settings: Settings) -> list[Finished]:
 class _Project:
     """The tables of a dbt project: their names, their columns, what those come from."""
 
-    def __init__(self, settings: Settings, manifest: Node) -> None:
+    def __init__(self, settings: Settings, contracts: Contracts, manifest: Node) -> None:
         self.settings = settings
         self.dialect = _DIALECTS[settings.target]
         self.nodes: Mapping[str, Node] = manifest["nodes"] | manifest["sources"]
-        contracts = load_contracts(settings.project_dir)
         self.schemas = _raw_schemas(contracts) | _built_schemas(settings)
         kept = store.remembered(settings, _COLUMNS) or {}
         self._kept: dict[str, dict[str, Any]] = kept

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from pipelines.contract import Contracts, load_contracts
 from pipelines.errors import LakehouseError
 from pipelines.lake.ids import now
 from pipelines.lineage import facets, store
@@ -68,6 +70,11 @@ class Lineage:
                 self._sender = Sender(transport, settings.lineage_timeout)
             except LakehouseError as error:
                 log.warning("lineage not sent", cause=error.cause, remedy=error.remedy)
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        """The contracts of the project; raises as `load_contracts`."""
+        return load_contracts(self._settings.project_dir)
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
@@ -173,8 +180,11 @@ class Step:
         """
         from pipelines.lineage import landing
 
+        if not any(topic.counts.total() for topic in report.topics.values()):
+            return
         with _harmless("landing has no lineage"):
-            self.finished(landing.parts(report, source, self._settings, began))
+            contracts = self._lineage.contracts
+            self.finished(landing.parts(report, source, self._settings, contracts, began))
 
     def built(self, results: Sequence[Any]) -> None:
         """Tell of each model that dbt has built, and of its tests.
@@ -186,7 +196,7 @@ class Step:
         from pipelines.lineage import models
 
         with _harmless("build has no lineage"):
-            self.finished(models.parts(results, self._settings))
+            self.finished(models.parts(results, self._settings, self._lineage.contracts))
 
     def checked(self, checks: Mapping[str, Sequence[facets.Check]]) -> None:
         """The step has checked these tables.
