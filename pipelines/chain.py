@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -173,6 +174,10 @@ def land_step(
     """Land as a step of a run, which tells its lineage."""
     with lineage.step("land") as step:
         began = now()
+        if isinstance(source, KafkaSource) and source.follow:
+            # It may go on for days: each table is told of with its first batch.
+            tell = partial(step.landed, source=source, began=began, goes_on=True)
+            source = replace(source, on_batch=tell)
         landing = land_new(settings, source, lineage.run.run_id, on_progress)
         step.landed(landing, source, began)
     return landing

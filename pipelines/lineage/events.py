@@ -19,7 +19,7 @@ _EVENT = f"{SPEC}/2-0-2/OpenLineage.json#/$defs/RunEvent"
 
 Event = dict[str, Any]
 Facets = Mapping[str, Mapping[str, Any]]
-State = Literal["START", "COMPLETE", "FAIL"]
+State = Literal["START", "RUNNING", "COMPLETE", "FAIL"]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def event(
     run_facets: Facets | None = None,
     job_facets: Facets | None = None,
 ) -> Event:
-    """One event of a run: it starts, or it ends."""
+    """One event of a run: it starts, goes on, or ends."""
     facets: dict[str, Any] = dict(run_facets or {})
     if run.parent:
         told = run.parent.reference() | {"root": run.root.reference()}

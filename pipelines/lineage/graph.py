@@ -13,7 +13,12 @@ from pipelines.lineage.events import Event
 from pipelines.lineage.facets import DIRECT
 
 Direction = Literal["upstream", "downstream"]
-STATES = {"START": "running or cut off", "COMPLETE": "completed", "FAIL": "failed"}
+STATES = {
+    "START": "running or cut off",
+    "RUNNING": "running or cut off",
+    "COMPLETE": "completed",
+    "FAIL": "failed",
+}
 # What only carries data between tables is told from tables of the same name.
 _CARRIERS = ("kafka://", "s3://")
 _SHOWN = 5
@@ -141,8 +146,12 @@ class Graph:
 
     def _connect(self, edge: Edge, *, of_rows: bool = False) -> None:
         edges = self._deciding if of_rows else self._edges
-        for direction, at in (("upstream", edge.target), ("downstream", edge.origin)):
-            found = edges[direction].setdefault(at, [])  # type: ignore[index]
+        ends: list[tuple[Direction, Place]] = [
+            ("upstream", edge.target),
+            ("downstream", edge.origin),
+        ]
+        for direction, at in ends:
+            found = edges[direction].setdefault(at, [])
             if edge not in found:
                 found.append(edge)
 

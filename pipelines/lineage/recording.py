@@ -138,6 +138,8 @@ class Step:
     def __init__(self, lineage: Lineage, run: Run, settings: Settings) -> None:
         self.inputs: list[Dataset] = []
         self.outputs: list[Dataset] = []
+        # The runs of parts that have begun, by job.
+        self._parts: dict[str, Run] = {}
         self._lineage = lineage
         self._run = run
         self._settings = settings
@@ -154,29 +156,54 @@ class Step:
         """Tell of parts that have run, each with its own start and end."""
         events: list[Event] = []
         for part in parts:
-            run = Run(self._run.namespace, part.job, parent=self._run)
-            failed = {"errorMessage": facets.failure(part.error)} if part.error else {}
-            ended = event(
-                "FAIL" if part.error else "COMPLETE",
-                run,
-                part.ended,
-                inputs=part.inputs,
-                outputs=part.outputs,
-                run_facets={**part.run_facets, **failed},
-                job_facets=part.job_facets,
-            )
-            events += [event("START", run, part.began, job_facets=_kind(part)), ended]
+            events += self._begin(part)
+            events.append(self._state("FAIL" if part.error else "COMPLETE", part))
         if events:
             self._lineage.emit(events)
 
+    def going_on(self, parts: Iterable[Finished]) -> None:
+        """Tell, once, of parts that do not end soon; `finished` tells their end."""
+        events: list[Event] = []
+        for part in parts:
+            if begun := self._begin(part):
+                events += [*begun, self._state("RUNNING", part)]
+        if events:
+            self._lineage.emit(events)
+
+    def _begin(self, part: Finished) -> list[Event]:
+        if part.job in self._parts:
+            return []
+        run = self._parts[part.job] = Run(self._run.namespace, part.job, parent=self._run)
+        # All of a job's facets come with its end; at the start its type will do.
+        kind = {name: told for name, told in part.job_facets.items() if name == "jobType"}
+        return [event("START", run, part.began, job_facets=kind)]
+
+    def _state(self, state: State, part: Finished) -> Event:
+        failed = {"errorMessage": facets.failure(part.error)} if part.error else {}
+        return event(
+            state,
+            self._parts[part.job],
+            part.ended,
+            inputs=part.inputs,
+            outputs=part.outputs,
+            run_facets={**part.run_facets, **failed},
+            job_facets=part.job_facets,
+        )
+
     def landed(
-        self, report: LandReport, source: Path | KafkaSource | None, began: datetime
+        self,
+        report: LandReport,
+        source: Path | KafkaSource | None,
+        began: datetime,
+        *,
+        goes_on: bool = False,
     ) -> None:
         """Tell what a landing brought, table by table.
 
         Args:
             source: where it came from; None means the inbox.
             began: when the landing began, UTC.
+            goes_on: whether it follows its source, and more is to come.
         """
         from pipelines.lineage import landing
 
@@ -184,7 +211,11 @@ class Step:
             return
         with _harmless("landing has no lineage"):
             contracts = self._lineage.contracts
-            self.finished(landing.parts(report, source, self._settings, contracts, began))
+            parts = landing.parts(report, source, self._settings, contracts, began)
+            if goes_on:
+                self.going_on(parts)
+            else:
+                self.finished(parts)
 
     def built(self, results: Sequence[Any]) -> None:
         """Tell of each model that dbt has built, and of its tests.
@@ -221,11 +252,6 @@ def _reason(error: BaseException) -> str:
     """The first line: those below it may show rows, which stay in the lake."""
     told = error.cause if isinstance(error, LakehouseError) else str(error)
     return told.partition("\n")[0].rstrip(":") or type(error).__name__
-
-
-def _kind(part: Finished) -> Facets:
-    """All of a job's facets come with its end; at the start its type will do."""
-    return {name: told for name, told in part.job_facets.items() if name == "jobType"}
 
 
 @contextmanager

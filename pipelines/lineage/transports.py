@@ -119,10 +119,11 @@ class Kafka:
         from pipelines.cdc.kafka_cluster import read_properties
 
         self._seconds = settings.lineage_timeout
+        brokers = parts.netloc.rpartition("@")[2]
         file = settings.kafka_config
         properties: dict[str, Any] = dict(read_properties(file)) if file else {}
         properties |= {
-            "bootstrap.servers": parts.netloc,
+            "bootstrap.servers": brokers,
             "message.timeout.ms": int(self._seconds * 1000),
             "linger.ms": 0,
             # What librdkafka has to say of a broker comes with the failure of the message.
@@ -135,7 +136,7 @@ class Kafka:
                 f"librdkafka refuses its properties: {error.args[0].str()}",
                 f"correct {_SETTING} or LAKEHOUSE_KAFKA_CONFIG",
             ) from None
-        self._name = f"Kafka at {parts.netloc}"
+        self._name = f"Kafka at {brokers}"
 
     def send(self, body: bytes, key: str) -> None:
         """As of `Transport`."""

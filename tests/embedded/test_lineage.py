@@ -142,11 +142,12 @@ def test_every_model_and_every_table_that_landed_is_a_job_with_its_parent(demo: 
     assert {name for name in told if name.startswith("land.")} == {
         f"land.{topic.name}" for topic in (demo.home / "inbox").iterdir()
     }
+    runs = {event["run"]["runId"]: event["run"]["facets"].get("parent") for event in told.values()}
     for name, event in told.items():
         assert event["eventType"] == "COMPLETE"
-        step = name.partition(".")[0]
-        if step != name:
-            assert event["run"]["facets"]["parent"]["job"]["name"] == step
+        if "." in name:
+            step = event["run"]["facets"]["parent"]
+            assert runs[step["run"]["runId"]]["run"]["runId"] == last_run(demo)["run_id"]
 
 
 def test_the_events_tell_rows_versions_and_checks(demo: Lakehouse) -> None:
@@ -205,6 +206,22 @@ def test_a_server_that_never_answers_neither_fails_a_run_nor_holds_it_up(
     assert ends(lake)["lakehouse run"]["run"]["runId"] == told["run_id"]
 
 
+def test_a_landing_alone_has_one_id_in_its_logs_its_ledger_and_its_lineage(
+    tmp_path: Path,
+) -> None:
+    lake, captures = Lakehouse(tmp_path / "lake"), str(tmp_path / "captures")
+    lake.good("shop", "capture", "--to", captures, "--clients", "2", "--until", "2017-01-05")
+    landed = lake("land", "--from", captures)
+    assert landed.returncode == 0, landed.stderr
+    logged = [json.loads(line) for line in landed.stderr.splitlines() if line.startswith("{")]
+    (run,) = [e for e in events(lake) if e["job"]["name"] == "lakehouse land"][1:]
+    ids = {line["run_id"] for line in logged} | {run["run"]["runId"]}
+    ids |= {row["run_id"] for row in lake.sql("select distinct run_id from raw._ledger")}
+    assert ids == {run["run"]["runId"]}
+    (place,) = ends(lake)["land.shop.public.product"]["inputs"][1:]
+    assert (place["namespace"], place["name"]) == ("file", f"{captures}/shop.public.product")
+
+
 def test_a_model_that_fails_is_told_so_and_its_lineage_is_still_known(
     demo: Lakehouse, tmp_path: Path
 ) -> None:
@@ -231,7 +248,7 @@ def test_a_model_that_fails_is_told_so_and_its_lineage_is_still_known(
     assert upstream["steps"][0]["job"]["state"] == "failed"
 
 
-@pytest.mark.parametrize("module", ["sqlglot", "http.client", "dbt"])
+@pytest.mark.parametrize("module", ["sqlglot", "dbt", "pipelines.lineage.transports"])
 def test_no_command_loads_what_only_lineage_needs_before_it_does(module: str) -> None:
     loaded = subprocess.run(
         [sys.executable, "-c", f"import sys, pipelines.cli; print({module!r} in sys.modules)"],

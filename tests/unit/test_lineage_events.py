@@ -132,6 +132,27 @@ def test_a_landing_from_kafka_names_the_topic(settings: Settings) -> None:
     )
 
 
+def test_a_landing_that_goes_on_tells_of_each_table_with_its_first_batch(
+    settings: Settings,
+) -> None:
+    report, began = landing(), datetime.now(UTC)
+    client = report.topics.pop("shop.public.client")
+    with recording(settings, new_run_id(), "r") as lineage, lineage.step("land") as step:
+        step.landed(report, None, began, goes_on=True)
+        step.landed(report, None, began, goes_on=True)
+        report.topics[client.topic] = client
+        step.landed(report, None, began, goes_on=True)
+        assert ends(settings)["land.shop.public.sale"]["eventType"] == "RUNNING"
+        report.topics["shop.public.sale"].counts["landed"] = 100
+        step.landed(report, None, began)
+    for topic, rows in (("sale", 100), ("client", 2)):
+        told = [e for e in kept(settings) if e["job"]["name"] == f"land.shop.public.{topic}"]
+        assert [event["eventType"] for event in told] == ["START", "RUNNING", "COMPLETE"]
+        assert len({event["run"]["runId"] for event in told}) == 1
+        (raw,) = told[-1]["outputs"]
+        assert raw["outputFacets"]["outputStatistics"]["rowCount"] == rows
+
+
 def test_a_gate_tells_each_check_of_each_table(settings: Settings) -> None:
     checks = [Check("not_null", True, "client_id"), Check("row_count", False, severity="warn")]
     with recording(settings, new_run_id(), "r") as lineage, lineage.step("gate.staging") as step:
