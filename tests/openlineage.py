@@ -30,7 +30,12 @@ _FORMATS = {
 _ALWAYS = {"producer", "schemaURL", "_producer", "_schemaURL"}
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean"}
 # Under which name a facet stands, where that is not the name of its class.
-_KEYS = {"sQL": "sql", "processingEngine": "processing_engine", "datasetVersion": "version"}
+_KEYS = {
+    "sQL": "sql",
+    "datasource": "dataSource",
+    "processingEngine": "processing_engine",
+    "datasetVersion": "version",
+}
 
 
 def errors(event: dict[str, Any]) -> list[str]:

@@ -151,8 +151,13 @@ def storage(layer: str, file_format: str | None = None) -> Facet:
     return facet("1-0-1/StorageDatasetFacet", told)
 
 
+def data_source(name: str, uri: str) -> Facet:
+    """The database or file that holds a dataset, beside others."""
+    return facet("1-0-1/DatasourceDatasetFacet", {"name": name, "uri": uri})
+
+
 def location(namespace: str, name: str) -> Facet:
-    """Where a dataset lies: another name of it."""
+    """Where a dataset lies: another name of it alone, by which a server may know it, too."""
     known = [{"namespace": namespace, "name": name, "type": "LOCATION"}]
     return facet("1-0-1/SymlinksDatasetFacet", {"identifiers": known})
 

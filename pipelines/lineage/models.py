@@ -12,7 +12,7 @@ import duckdb
 
 from pipelines.contract import Contracts
 from pipelines.lake.ids import now
-from pipelines.lineage import facets, names
+from pipelines.lineage import facets
 from pipelines.lineage.columns import Origins, Traced
 from pipelines.lineage.events import Dataset, Facets
 from pipelines.lineage.facets import Check, Origin
@@ -101,7 +101,7 @@ def _about(node: Node, name: str, traced: Traced | None, project: Project) -> Fa
         found["columnLineage"] = _column_lineage(name, columns, traced, project)
     if project.settings.target == EMBEDDED:
         found["storage"] = facets.storage("duckdb")
-        found["symlinks"] = facets.location(*names.place(project.settings.warehouse))
+        found["dataSource"] = facets.data_source("duckdb", project.settings.warehouse.as_uri())
     else:
         found["symlinks"] = facets.location(*_server_place(node, project.settings))
     return found

@@ -65,10 +65,14 @@ class Sender:
                 now = time.monotonic()
                 since = self._sent_at if self._sent_at is not None else now
                 left = min(since + self._seconds, end) - now
-                if left <= 0:
-                    self._give_up(f"the lineage server has not answered for {self._seconds:g} s")
-                else:
+                if left > 0:
                     self._changed.wait(left)
+                elif now >= end:
+                    slow = f"is too slow: {len(self._waiting)} events wait for it"
+                    self._give_up(f"{self._transport.name} {slow}")
+                else:
+                    silent = f"has not answered for {self._seconds:g} s"
+                    self._give_up(f"{self._transport.name} {silent}")
 
     def _work(self) -> None:
         while (event := self._next()) is not None:
@@ -95,19 +99,17 @@ class Sender:
             self._sent_at = time.monotonic()
             return self._waiting.popleft()
 
-    def _give_up(
-        self, cause: str, remedy: str = "correct LAKEHOUSE_LINEAGE_URL, or unset it"
-    ) -> None:
+    def _give_up(self, cause: str, remedy: str = _REMEDY) -> None:
         if self._has_given_up:
             return
         self._has_given_up = True
-        unsent = len(self._waiting) + 1
         self._waiting.clear()
         self._changed.notify_all()
         log.warning(
-            "lineage not sent; the run goes on, and its events are kept in the lake",
-            cause=cause, remedy=remedy, unsent=unsent,
-        )  # fmt: skip
+            "lineage is not sent in this run, which goes on; the lake keeps its events",
+            cause=cause,
+            remedy=remedy,
+        )
 
 
 def _key(event: Event) -> str:

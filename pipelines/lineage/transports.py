@@ -14,7 +14,13 @@ _ENDPOINT = "/api/v1/lineage"
 
 
 class Transport(Protocol):
-    """Sends one event at a time."""
+    """Sends one event at a time.
+
+    Attributes:
+        name: its kind and address, for a person.
+    """
+
+    name: str
 
     def send(self, body: bytes, key: str) -> None:
         """Send an event, and wait until it was taken.
@@ -58,7 +64,7 @@ class Http:
                 f"{_SETTING} is no address: {error}", "write http://host:port"
             ) from None
         self._path = parts.path if parts.path.strip("/") else _ENDPOINT
-        self._name = f"the lineage server at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        self.name = f"the lineage server at {parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self._headers = {"Content-Type": "application/json"}
         if api_key:
             self._headers["Authorization"] = f"Bearer {api_key}"
@@ -74,11 +80,11 @@ class Http:
             raise self._unreachable(error) from None
         if status in (401, 403):
             raise LakehouseError(
-                f"{self._name} refuses with {status}", "correct LAKEHOUSE_LINEAGE_API_KEY"
+                f"{self.name} refuses with {status}", "correct LAKEHOUSE_LINEAGE_API_KEY"
             )
         if not 200 <= status < 300:
             raise LakehouseError(
-                f"{self._name} answers with {status} to {self._path}",
+                f"{self.name} answers with {status} to {self._path}",
                 f"see its log, or correct {_SETTING}",
             )
 
@@ -98,7 +104,7 @@ class Http:
     def _unreachable(self, error: Exception) -> LakehouseError:
         told = str(error) or type(error).__name__
         return LakehouseError(
-            f"{self._name} does not answer: {told}", f"start it, or correct {_SETTING}"
+            f"{self.name} does not answer: {told}", f"start it, or correct {_SETTING}"
         )
 
 
@@ -136,7 +142,7 @@ class Kafka:
                 f"librdkafka refuses its properties: {error.args[0].str()}",
                 f"correct {_SETTING} or LAKEHOUSE_KAFKA_CONFIG",
             ) from None
-        self._name = f"Kafka at {brokers}"
+        self.name = f"Kafka at {brokers}"
 
     def send(self, body: bytes, key: str) -> None:
         """As of `Transport`."""
@@ -151,6 +157,6 @@ class Kafka:
             failed.append(f"no answer within {self._seconds:g} s")
         if failed:
             raise LakehouseError(
-                f"{self._name} does not take lineage into the topic {self._topic}: {failed[0]}",
+                f"{self.name} does not take lineage into the topic {self._topic}: {failed[0]}",
                 f"start it, create the topic, or correct {_SETTING}",
             )
