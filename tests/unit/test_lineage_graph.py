@@ -146,10 +146,12 @@ def test_names_are_found_whatever_their_case() -> None:
 
 
 def test_a_failed_last_run_keeps_what_is_known_and_tells_the_failure() -> None:
-    failed = made("build.marts.sales", "marts.sales", {}, state="FAIL", minute=5)
+    broken = {"total": [("raw.sale.id", "IDENTITY")]}
+    failed = made("build.marts.sales", "marts.sales", broken, state="FAIL", minute=5)
     graph = Graph([*ALL, failed])
     (place,) = graph.find("marts.sales.total")
     (below,) = graph.tree(place, "upstream").steps
+    assert str(below.place) == "staging.stg_sale.net_amount"
     assert below.via is not None
     assert below.via.job.state == "failed"
     assert below.via.job.run_id == failed["run"]["facets"]["parent"]["root"]["run"]["runId"]
