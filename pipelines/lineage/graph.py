@@ -108,10 +108,9 @@ class Graph:
             "upstream": {},
             "downstream": {},
         }
-        newest = store.newest(events)
-        jobs = {_job_key(event): _job(event) for event in newest}
-        for event in newest:
-            self._add(event, jobs[_job_key(event)])
+        for newest in store.newest(events):
+            if newest.telling is not None:
+                self._add(newest.telling, _job(newest.last))
 
     def _add(self, event: Event, job: Job) -> None:
         inputs, outputs = ([_place(one) for one in event[part]] for part in ("inputs", "outputs"))
@@ -243,10 +242,6 @@ def _place(entry: dict[str, Any]) -> Place:
 def _schema(entry: dict[str, Any]) -> list[str]:
     fields = entry.get("facets", {}).get("schema", {}).get("fields", [])
     return [column["name"] for column in fields]
-
-
-def _job_key(event: Event) -> tuple[str, str]:
-    return event["job"]["namespace"], event["job"]["name"]
 
 
 def _job(event: Event) -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def fold(settings: Settings) -> None:
         with lock.exclusive(settings.state, "lineage", 0.0, name=_LOCK):
             old = files[:-KEPT_RUNS]
             found = newest(e for path in [_newest(settings), *old] for e in _read(path))
-            replace_text(_newest(settings), "".join(json.dumps(e) + "\n" for e in found))
+            kept = [e for one in found for e in (one.telling, one.last) if e is not None]
+            lines = dict.fromkeys(json.dumps(event) + "\n" for event in kept)
+            replace_text(_newest(settings), "".join(lines))
             for path in old:
                 path.unlink(missing_ok=True)
     except lock.Busy:
@@ -64,23 +67,35 @@ def fold(settings: Settings) -> None:
         return
 
 
-def newest(found: Iterable[Event]) -> list[Event]:
-    """Of each job the last event, and the last that tells what it reads and writes."""
+@dataclass(frozen=True)
+class Newest:
+    """What counts of a job's events.
+
+    Attributes:
+        last: how it is.
+        telling: what it reads and writes: its last good run with any, else its last one with any.
+    """
+
+    last: Event
+    telling: Event | None
+
+
+def newest(found: Iterable[Event]) -> list[Newest]:
+    """What counts of each job's events."""
     last: dict[tuple[str, str], Event] = {}
     telling: dict[tuple[str, str], Event] = {}
     for event in found:
         job = (event["job"]["namespace"], event["job"]["name"])
-        last[job] = _later(last.get(job), event)
-        is_whole = event["eventType"] == "COMPLETE" or job not in telling
-        if is_whole and (event["inputs"] or event["outputs"]):
-            telling[job] = _later(telling.get(job), event)
-    kept = {id(event): event for event in (*telling.values(), *last.values())}
-    return sorted(kept.values(), key=lambda event: str(event["eventTime"]))
+        if job not in last or event["eventTime"] >= last[job]["eventTime"]:
+            last[job] = event
+        tells = event["inputs"] or event["outputs"]
+        if tells and (job not in telling or _weight(event) >= _weight(telling[job])):
+            telling[job] = event
+    return [Newest(event, telling.get(job)) for job, event in last.items()]
 
 
-def _later(former: Event | None, event: Event) -> Event:
-    is_later = former is None or event["eventTime"] >= former["eventTime"]
-    return event if former is None or is_later else former
+def _weight(event: Event) -> tuple[bool, str]:
+    return event["eventType"] == "COMPLETE", str(event["eventTime"])
 
 
 def remember(settings: Settings, name: str, content: Any) -> None:
