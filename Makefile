@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stack test-stores test-parity stack-up stack-status stack-down test-crash test-mutations lint format lock bench bench-land clean
+.PHONY: help demo test test-stack test-parity stack-up stack-status stack-down test-crash test-mutations lint format lock bench bench-land clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -21,9 +21,6 @@ test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 
 test-stack: $(VENV)/.dev ## Start the stack as processes, and test the line on it
 	$(BIN)/pytest tests/stack --ignore=tests/stack/test_superset.py --durations=25 $(ARGS)
-
-test-stores: $(VENV)/.dev ## What concerns the S3 store, on versitygw and on MinIO
-	LAKEHOUSE_TEST_STORES="versitygw minio" $(BIN)/pytest tests/stack/test_s3.py $(ARGS)
 
 test-parity: $(VENV)/.dev ## All models and data tests on three engines: an hour on two cores
 	LAKEHOUSE_PARITY=full $(BIN)/pytest -s tests/stack/test_parity.py $(ARGS)

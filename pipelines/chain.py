@@ -1,4 +1,4 @@
-"""The chain: land, build, publish. Plain functions, composed here and nowhere else."""
+"""The chain: land, stage, gate, build, gate, publish. Plain functions, composed here alone."""
 
 from __future__ import annotations
 
@@ -22,17 +22,24 @@ from pipelines.lake import lock
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
+from pipelines.lake.publish_on_trino import publish_on_trino
 from pipelines.lake.storage import clear_about_storage
+from pipelines.lineage.gates import checks
 from pipelines.lineage.recording import Lineage, recording
+from pipelines.quality.gatekeeper import GateBlocked, Gatekeeper
+from pipelines.quality.promises import translated
+from pipelines.quality.suites import Gate
+from pipelines.quality.warehouse import GATED
 from pipelines.settings import EMBEDDED, Settings
-from pipelines.transform import BuildReport, build
+from pipelines.transform import STAGING, Build, BuildReport
 
 log = structlog.get_logger()
 
-Step = Literal["land", "mark", "build", "publish"]
+Step = Literal["land", "mark", "stage", "build", "gate", "publish"]
 Progress = Callable[[Step, str], None]
 DOING: dict[Step, str] = {
-    "land": "Landing", "mark": "Marking", "build": "Building", "publish": "Publishing"
+    "land": "Landing", "mark": "Marking", "stage": "Staging", "build": "Building",
+    "gate": "Checking", "publish": "Publishing",
 }  # fmt: skip
 
 
@@ -53,14 +60,15 @@ class Recorder:
     _began: float = field(default_factory=time.monotonic)
 
     def finished(self, step: Step) -> None:
-        """End a step; the next one begins now."""
-        self.seconds[step] = round(time.monotonic() - self._began, 2)
+        """End a step, or a part of it; the next one begins now."""
+        spent = self.seconds.get(step, 0.0) + time.monotonic() - self._began
+        self.seconds[step] = round(spent, 2)
         self._began = time.monotonic()
 
 
 @dataclass
 class RunReport:
-    """What one run of the chain did; on a server nothing is published beside what it has built."""
+    """What one run of the chain did; on Spark nothing is published beside what it has built."""
 
     run_id: str
     landing: LandReport
@@ -78,7 +86,7 @@ def run(
 ) -> RunReport:
     """Land what is new, build what follows from it, publish it if all its tests pass.
 
-    Where a server builds, its own tables are what readers see.
+    Where Trino builds, readers see views that move; where Spark does, its own tables.
 
     Args:
         source: folder of capture files, or Kafka; None means the lake's inbox, which may be empty.
@@ -95,10 +103,9 @@ def run(
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
-        if settings.target == EMBEDDED:
-            built, manifest = build_and_publish(settings, recorder, on_progress)
-        else:
-            built = _build(settings, recorder, on_progress)
+        built = build_checked(settings, recorder, on_progress)
+        if settings.target in GATED and built.sources:
+            manifest = publish_built(settings, built, recorder, on_progress)
     return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
 
 
@@ -122,7 +129,8 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
                 yield recorder
             record |= {"status": "completed"} | recorder.told
         except BaseException as error:
-            record |= {"status": "failed", "error": str(error) or type(error).__name__}
+            status = "blocked" if isinstance(error, GateBlocked) else "failed"
+            record |= {"status": status, "error": str(error) or type(error).__name__}
             raise
         finally:
             record |= {"finished_at": str(now()), "seconds": recorder.seconds}
@@ -132,22 +140,61 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
 def build_and_publish(
     settings: Settings, recorder: Recorder, on_progress: Progress = lambda step, detail: None
 ) -> tuple[BuildReport, Manifest]:
-    """Build what follows from what has landed, and publish it if all its tests pass."""
-    built = _build(settings, recorder, on_progress)
-    with recorder.lineage.step("publish") as step:
-        manifest = publish_built(settings, built, recorder.run_id, on_progress)
-        step.published(manifest)
-    recorder.finished("publish")
-    return built, manifest
+    """Build what follows from what has landed, and publish it if it passes its gates."""
+    built = build_checked(settings, recorder, on_progress)
+    return built, publish_built(settings, built, recorder, on_progress)
 
 
-def _build(settings: Settings, recorder: Recorder, on_progress: Progress) -> BuildReport:
+def build_checked(
+    settings: Settings, recorder: Recorder, on_progress: Progress = lambda step, detail: None
+) -> BuildReport:
+    """Build what follows from what has landed: staging, then the rest, each to pass its gate.
+
+    On Spark there is no gate: dbt runs all its tests itself.
+
+    Raises:
+        BuildFailed: a model or a test of dbt failed.
+        GateBlocked: a rule does not hold that must.
+    """
+    build = Build(settings, on_node=lambda name: on_progress("build", name))
+    if build.report.skipped or settings.target not in GATED:
+        with recorder.lineage.step("build") as step:
+            if not build.report.skipped:
+                build.make(on_results=step.built)
+                build.accept()
+        recorder.finished("build")
+        return build.report
+    keeper = Gatekeeper(settings, build.project.manifest, recorder.run_id)
+    is_rule = translated(build.project.manifest)
+    staging = ("--select", STAGING, *(["--exclude", *is_rule] if is_rule else []))
+    with recorder.lineage.step("stage") as step:
+        build.make(*staging, on_results=step.built)
+    recorder.finished("stage")
+    on_progress("gate", "staging")
+    _pass_gate(keeper, "staging", recorder.lineage)
+    recorder.finished("gate")
+    # Cautious: a test that compares marts with staging is one of the marts.
+    rest = ("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
     with recorder.lineage.step("build") as step:
-        built = build(
-            settings, on_node=lambda name: on_progress("build", name), on_results=step.built
-        )
+        build.make(*rest, on_results=step.built)
     recorder.finished("build")
-    return built
+    on_progress("gate", "marts")
+    _pass_gate(keeper, "marts", recorder.lineage)
+    keeper.write_docs()
+    build.report.gates = keeper.reports
+    build.accept()
+    recorder.finished("gate")
+    return build.report
+
+
+def _pass_gate(keeper: Gatekeeper, gate: Gate, lineage: Lineage) -> None:
+    with lineage.step(f"gate.{gate}") as step:
+        try:
+            keeper.check(gate)
+        finally:
+            for report in keeper.reports:
+                if report.gate == gate:
+                    step.checked(checks(report))
 
 
 def land_alone(settings: Settings, source: Path | KafkaSource | None, command: str) -> LandReport:
@@ -207,14 +254,26 @@ def land_new(
 def publish_built(
     settings: Settings,
     built: BuildReport,
-    run_id: str,
+    recorder: Recorder,
     on_progress: Progress = lambda step, detail: None,
 ) -> Manifest:
-    """Publish a green build, unless readers see that very build already."""
-    former = read_manifest(settings.published)
-    if former is not None and former.build_id == built.build_id:
+    """Publish a build that passed its gates, unless readers see that very build already."""
+    with recorder.lineage.step("publish") as step:
+        manifest = _published(settings, built, recorder.run_id, on_progress)
+        step.published(manifest)
+    recorder.finished("publish")
+    return manifest
+
+
+def _published(
+    settings: Settings, built: BuildReport, run_id: str, on_progress: Progress
+) -> Manifest:
+    former = read_manifest(settings.published) if settings.target == EMBEDDED else None
+    if former is not None and (former.is_held or former.build_id == built.build_id):
         return former
     on_progress("publish", f"{len(built.sources)} tables")
+    if settings.target != EMBEDDED:
+        return publish_on_trino(settings, built.sources, run_id=run_id, build_id=built.build_id)
     with connect_warehouse(settings) as connection:
         (dated,) = connection.execute(
             "select cast(max(business_date) as varchar) from intermediate.int_business_date"

@@ -10,7 +10,6 @@ import typer
 from rich.markup import escape
 
 from pipelines import doctor as examination
-from pipelines import status as state
 from pipelines.commands import (
     backfill,
     contract,
@@ -21,10 +20,12 @@ from pipelines.commands import (
     landing,
     lineage,
     maintain,
+    publish,
     resnapshot,
     shop,
     source,
     sql,
+    status,
     verify,
 )
 from pipelines.commands.options import Json
@@ -54,15 +55,6 @@ def options(
     context.obj = load_settings(home, target)
 
 
-def status(context: typer.Context, as_json: Json = False) -> None:
-    """Tables, freshness, last runs, dead letters and published versions."""
-    found = state.collect(context.obj)
-    if as_json:
-        print_json(asdict(found))
-    else:
-        state.show(found, out)
-
-
 def doctor(context: typer.Context, as_json: Json = False) -> None:
     """Check the set-up; each finding comes with its remedy."""
     findings = examination.examine(context.obj)
@@ -85,12 +77,13 @@ for command in (
     landing.land,
     landing.run,
     sql.sql,
-    status,
+    status.status,
     doctor,
     backfill.backfill,
     resnapshot.resnapshot,
     maintain.maintain,
     erase.erase,
+    publish.publish,
     hand_over.hand_over,
     init_env.init_env,
     verify.verify,

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -111,6 +112,7 @@ class Table(_Strict):
         retention_days: how long a superseded change is kept; None: for ever.
         shared_topic: the topic that brings its messages where that carries messages of other
             tables, too; each then tells its table. None, or `topic`: the topic is its own.
+        fresh_within: how old the last landing may be before it is late (dbt's `warn_after`).
     """
 
     name: str
@@ -125,6 +127,7 @@ class Table(_Strict):
     retention_days: int | None = Field(default=None, ge=1)
     shared_topic: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,249}$")
     owner: str | None = None
+    fresh_within: timedelta | None = None
     file: str
 
     @model_validator(mode="after")
@@ -300,12 +303,31 @@ def _table(source: dict[str, Any], entry: dict[str, Any], file: str) -> Table:
             columns=tuple(columns),
             file=file,
             shared_topic=meta.get("topic"),
+            fresh_within=_fresh_within(source, entry, where),
             **{name: meta[name] for name in table_fields if name in meta},
         )
     except KeyError as error:
         raise LakehouseError(f"{where}: {error} is missing", f"write `{error.args[0]}:`") from None
     except ValidationError as error:
         raise _explained(error, where) from None
+
+
+def _fresh_within(source: dict[str, Any], entry: dict[str, Any], where: str) -> timedelta | None:
+    """The table's `freshness.warn_after`, else that of its source; null means none."""
+    for node in (entry, source):
+        config = node.get("config") or {}
+        if "freshness" in config:
+            told = (config["freshness"] or {}).get("warn_after")
+            if told is None:
+                return None
+            try:
+                return timedelta(**{f"{told['period']}s": told["count"]})
+            except (KeyError, TypeError):
+                raise LakehouseError(
+                    f"{where}: freshness.warn_after cannot be read",
+                    "write `warn_after: {count: 1, period: day}`; or hour, or minute",
+                ) from None
+    return None
 
 
 def _column(node: dict[str, Any], where: str) -> Column:

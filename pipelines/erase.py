@@ -34,6 +34,7 @@ from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import now
+from pipelines.lake.publish import forget_manifests, read_manifest
 from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path, read
 from pipelines.lake.writer import LAKEHOUSE, refuse_other_writer
@@ -79,6 +80,7 @@ def erase(
         LakehouseError: others keep committing, or the build failed; repeat it then.
     """
     refuse_server(settings, COMMAND)
+    _refuse_held(settings)
     tables = _tables_that_tell_of(settings, person)
     masker = load_masker(settings, create=False)
     with (
@@ -110,6 +112,7 @@ def erase(
             partial(_erase_letters, settings, tables, person, masker, recorder.run_id)
         )
         on_progress("Forgetting former versions")
+        forget_manifests(settings.published)
         contracts = load_contracts(settings.project_dir)
         for target in maintain.targets(settings, contracts):
             maintain.forget_former_versions(target)
@@ -119,6 +122,15 @@ def erase(
         report.captures = list(traces.in_captures())
         recorder.told |= {"erased_rows": sum(report.rows.values()), "letters": report.letters}
     return report
+
+
+def _refuse_held(settings: Settings) -> None:
+    manifest = read_manifest(settings.published)
+    if manifest is not None and manifest.is_held:
+        raise LakehouseError(
+            f"readers are held at publication {manifest.version}, which may tell of the person",
+            "`lakehouse publish --latest` first",
+        )
 
 
 def delete_captures(settings: Settings, report: ErasureReport) -> None:

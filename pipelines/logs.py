@@ -15,6 +15,8 @@ def configure(arguments: list[str]) -> None:
     renderer: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer() if watched else structlog.processors.JSONRenderer()
     )
+    # Tells of a missing keyring at every start, and sets its level itself.
+    logging.getLogger("trino.auth").addFilter(lambda record: record.levelno >= logging.WARNING)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

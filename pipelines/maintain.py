@@ -26,6 +26,7 @@ from pipelines.cdc import dead_letters, ledger, resolutions
 from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
+from pipelines.lake.catalog import QUALITY_TABLES
 from pipelines.lake.publish import read_manifest
 from pipelines.lake.tables import EXPIRY, again_if_overtaken, raw_path
 from pipelines.lake.writer import LAKEHOUSE, writer_of
@@ -122,7 +123,7 @@ def kept(hours: int, *, force: bool = False) -> timedelta:
 
 
 def targets(settings: Settings, contracts: Contracts, names: Collection[str] = ()) -> list[Target]:
-    """The tables that are there: raw tables, the landing's books, published tables.
+    """The tables that are there: raw tables, the books of landing and gates, published tables.
 
     Args:
         names: only these; raw tables also by topic or folder.
@@ -141,6 +142,7 @@ def targets(settings: Settings, contracts: Contracts, names: Collection[str] = (
         for table in contracts.tables
     ]
     found += [Target(f"raw.{folder}", settings.raw / folder) for folder in _BOOKS]
+    found += [Target(f"quality.{name}", settings.quality / name) for name in QUALITY_TABLES]
     manifest = read_manifest(settings.published)
     for name, table in manifest.tables.items() if manifest else ():
         found.append(Target(name, settings.published / table.path, table.version))

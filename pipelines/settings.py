@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     trino_password: str | None = None
     trino_catalog: str = "lakehouse"
     trino_raw: str | None = None
+    # Of schemas on a server: keeps builds of several people apart.
+    schema_prefix: str = ""
     spark_host: str | None = None
     spark_port: int = 10000
     spark_user: str = "lakehouse"
@@ -78,6 +80,16 @@ class Settings(BaseSettings):
     def raw(self) -> Path:
         """Raw Delta tables, one folder a source table."""
         return self.shared / "raw"
+
+    @property
+    def expectations_dir(self) -> Path:
+        """The rules of the gates lie beside dbt's project; there may be none."""
+        return self.project_dir.parent / "expectations"
+
+    @property
+    def quality(self) -> Path:
+        """What the gates found: Delta tables."""
+        return self.shared / "quality"
 
     @property
     def inbox(self) -> Path:

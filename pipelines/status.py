@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table as RichTable
 
 from pipelines import transform
 from pipelines.cdc import dead_letters, ledger, metrics
-from pipelines.cdc.decode import ROUTED
-from pipelines.cdc.ledger import RETIRED
 from pipelines.chain import last_runs
+from pipelines.contract import Contracts, load_contracts
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
-from pipelines.lake.publish import read_manifest
+from pipelines.lake.ids import now
+from pipelines.lake.publish import Manifest, read_manifest
+from pipelines.quality.books import last_checks
 from pipelines.settings import Settings
 
 
@@ -29,6 +27,10 @@ class Status:
         sources: per topic the sums of each counter and the newest source time.
         staged: per topic what became of its landed rows, up to the last green build.
         streams: per topic what its last landing from Kafka told: lag, rows per second, freshness.
+        freshness: per source table when it last landed, and whether that is later than its contract
+            allows.
+        gates: what each gate last found.
+        alarms: what a person should look at now, in a sentence each.
     """
 
     home: str
@@ -37,6 +39,9 @@ class Status:
     staged: dict[str, dict[str, int]]
     streams: list[dict[str, Any]]
     dead_letters: list[dict[str, Any]]
+    freshness: list[dict[str, Any]]
+    gates: list[dict[str, Any]]
+    alarms: list[str]
     published: list[dict[str, Any]]
     published_at: str | None
     business_date: str | None
@@ -56,77 +61,66 @@ def collect(settings: Settings) -> Status:
         )
     manifest = read_manifest(settings.published)
     tables = manifest.tables.items() if manifest else ()
+    sources = ledger.totals(settings.raw).to_pylist()
+    freshness = _freshness(load_contracts(settings.project_dir), sources)
+    gates, runs = last_checks(settings.quality), last_runs(settings)
     return Status(
         home=str(settings.home),
         running=lock.owner(settings.state),
-        sources=ledger.totals(settings.raw).to_pylist(),
+        sources=sources,
         staged=transform.arrivals(settings),
         streams=metrics.streams(settings.state),
         dead_letters=dead_letters.reasons(settings.raw).to_pylist(),
+        freshness=freshness,
+        gates=gates,
+        alarms=list(_alarms(freshness, gates, runs, manifest)),
         published=[
             {"table": n, "rows": t.rows, "version": t.version, "run_id": t.run_id}
             for n, t in tables
         ],
         published_at=manifest.published_at if manifest else None,
         business_date=manifest.business_date if manifest else None,
-        last_runs=last_runs(settings),
+        last_runs=runs,
     )
 
 
-def show(found: Status, console: Console) -> None:
-    """Print the status as tables."""
-    running = found.running
-    doing = f"{running['command']} (pid {running['pid']})" if running else "nothing is running"
-    console.print(f"[bold]{found.home}[/]: {doing}", highlight=False)
-    seldom = [name for name in (ROUTED, RETIRED) if any(row[name] for row in found.sources)]
-    sources = RichTable(
-        "topic", "consumed", "landed", *seldom, "tombstones", "control",
-        "dead", "newest change (UTC)", title="Sources",
-    )  # fmt: skip
-    for row in found.sources:
-        control = sum(
-            row[k] for k in ("heartbeat", "message", "txmeta", "schema_change", "truncate")
+def _freshness(contracts: Contracts, sources: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    landed = {row["topic"]: row["committed_at"] for row in sources}
+    found = []
+    for table in contracts.tables:
+        at, allowed = landed.get(table.stream_topic), table.fresh_within
+        age = now() - at if at is not None else None
+        found.append(
+            {
+                "table": table.topic,
+                "owner": table.owner,
+                "landed_at": at,
+                "allowed_seconds": allowed.total_seconds() if allowed else None,
+                "is_late": None if allowed is None or age is None else age > allowed,
+            }
         )
-        counted = ("consumed", "landed", *seldom, "tombstone")
-        numbers = (*(row[name] for name in counted), control, row["dead"])
-        newest = row["newest_source_ts"]
-        sources.add_row(
-            row["topic"],
-            *(f"{n:,}" for n in numbers),
-            f"{newest:%Y-%m-%d %H:%M:%S}" if newest else "",
-        )
-    console.print(sources)
-    if found.staged:
-        names = ("applied", "duplicate", "stale")
-        staged = RichTable("topic", *names, title="Staged, as of the last green build")
-        for topic, arrived in found.staged.items():
-            staged.add_row(topic, *(f"{arrived[name]:,}" for name in names))
-        console.print(staged)
-    if found.streams:
-        streams = RichTable("topic", "lag", "rows/s", "fresh to (s)", "read (UTC)", title="Kafka")
-        for row in found.streams:
-            streams.add_row(
-                row["topic"],
-                f"{row['lag_messages']:,}",
-                f"{row['rows_per_second']:,}" if "rows_per_second" in row else "",
-                f"{row['freshness_seconds']:,}" if row.get("freshness_seconds") is not None else "",
-                f"{datetime.fromisoformat(row['read_at']):%Y-%m-%d %H:%M:%S}",
+    return found
+
+
+def _alarms(
+    freshness: list[dict[str, Any]],
+    gates: list[dict[str, Any]],
+    runs: list[dict[str, Any]],
+    manifest: Manifest | None,
+) -> Iterator[str]:
+    late = [row["table"] for row in freshness if row["is_late"]]
+    if late:
+        yield f"nothing has landed for longer than the contract allows: {', '.join(late)}"
+    for row in gates:
+        if row["blocking"]:
+            yield (
+                f"the gate on {row['gate']} ({row['target']}) blocks: {row['blocking']} rules do "
+                "not hold; see quality.quarantine"
             )
-        console.print(streams)
-    if found.dead_letters:
-        letters = RichTable("topic", "reason", "letters", title="Dead letters")
-        for row in found.dead_letters:
-            letters.add_row(row["topic"], row["reason_code"], f"{row['letters']:,}")
-        console.print(letters)
-    title = f"Published {found.published_at}, business date {found.business_date}"
-    published = RichTable("table", "rows", "version", "written in run", title=title)
-    for row in found.published:
-        published.add_row(row["table"], f"{row['rows']:,}", str(row["version"]), row["run_id"])
-    console.print(published if found.published else "nothing is published yet")
-    runs = RichTable("run", "command", "status", "landed", "dead", "seconds", title="Last runs")
-    for row in found.last_runs:
-        runs.add_row(
-            row["run_id"], row["command"], row["status"], str(row.get("landed", "")),
-            str(row.get("dead", "")), " ".join(f"{k} {v}" for k, v in row["seconds"].items()),
-        )  # fmt: skip
-    console.print(runs)
+    if runs and runs[0]["status"] == "failed":
+        yield f"the last run failed: {runs[0]['error']}"
+    if manifest is not None and manifest.is_held:
+        yield (
+            f"readers are held at publication {manifest.version}; "
+            "`lakehouse publish --latest` ends that"
+        )

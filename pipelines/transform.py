@@ -1,52 +1,32 @@
-"""The dbt build, in process: staging, marts and tests; tells which test failed, on which rows."""
+"""The dbt build: what is new since the last green one, and what of it is to be published."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import structlog
 
 from pipelines.cdc.ledger import batches
-from pipelines.errors import LakehouseError
-from pipelines.lake.duck import connect_warehouse
+from pipelines.dbt_project import Project
 from pipelines.lake.files import replace_text
 from pipelines.lake.publish import Source
 from pipelines.settings import EMBEDDED, Settings
-from pipelines.targets import environment
+
+if TYPE_CHECKING:
+    from pipelines.quality.gate import GateReport
 
 log = structlog.get_logger()
 
-PUBLISHED_SCHEMAS = ("marts", "features", "predictions", "quality")
-_SHOWN_ROWS = 5
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A model or test that failed.
-
-    Attributes:
-        node: name of the test or model.
-        models: the models that it concerns.
-        rows: the first offending rows, as dicts (tests only).
-    """
-
-    node: str
-    kind: str
-    models: list[str]
-    message: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        where = f" on {', '.join(self.models)}" if self.models else ""
-        shown = "".join(f"\n    {json.dumps(row, default=str)}" for row in self.rows)
-        return f"{self.kind} {self.node}{where}: {self.message}{shown}"
+# The folder of the layer that is built, and judged, first.
+STAGING = "staging"
+PUBLISHED_SCHEMAS = ("marts", "features", "predictions")
 
 
 @dataclass
@@ -56,6 +36,7 @@ class BuildReport:
     Attributes:
         build_id: names what was built: the project's files and the batches staged.
         sources: the finished tables that are to be published.
+        gates: what the gates found in it.
     """
 
     build_id: str
@@ -65,73 +46,67 @@ class BuildReport:
     tests: int = 0
     warnings: list[str] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    gates: list[GateReport] = field(default_factory=list)
 
 
-class BuildFailed(LakehouseError):
-    """At least one model or test failed; what is published stays as it was.
-
-    Tables on a server do not.
-    """
-
-    def __init__(self, failures: list[Failure], target: str = EMBEDDED) -> None:
-        self.failures = failures
-        named = "\n  ".join(str(failure) for failure in failures)
-        is_server = target != EMBEDDED
-        meanwhile = "the published marts stay as they were"
-        look = "`lakehouse sql --help` tells how to look at staging"
-        if is_server:
-            meanwhile = f"and the marts on {target} may hold what failed"
-            look = "`dbt show` in the project shows the rows of a test"
-        super().__init__(
-            f"the dbt build failed, {meanwhile}:\n  {named}",
-            f"correct the data or the model, then run again; {look}",
-        )
-
-
-def build(
-    settings: Settings,
-    *,
-    on_node: Callable[[str], None] = lambda name: None,
-    on_results: Callable[[list[Any]], None] = lambda results: None,
-) -> BuildReport:
-    """Build what is new since the last green build; everything anew if the project has changed.
+class Build:
+    """What is new since the last green build; all is made anew if the project has changed.
 
     On a server everything is made anew after a demand, too: it knows neither the marks nor that the
     work file is gone.
 
-    Args:
-        on_results: is given dbt's results of all nodes, also where some have failed.
-
-    Raises:
-        UsageError: the settings do not tell enough of the server.
-        BuildFailed: names each failed test or model, and the first rows of each failed test.
+    Attributes:
+        report: what has been done so far.
     """
-    news = _news(settings)
-    former = _read_state(settings)
-    if former == news:
-        return BuildReport(_build_id(news), skipped=True, sources=_sources_of(settings))
-    is_embedded = settings.target == EMBEDDED
-    decisive = ("project",) if is_embedded else ("project", "demand")
-    full_refresh = former is not None and any(former.get(n) != news.get(n) for n in decisive)
-    arguments = ["build", "--exclude-resource-type", "unit_test"]
-    if full_refresh:
-        log.info("project or contract changed, or raw rows went: everything is built anew")
-        arguments.append("--full-refresh")
-    results = _dbt(settings, arguments, on_node)
-    on_results(results)
-    failures = [_failure(result, settings) for result in results if _has_failed(result)]
-    if failures:
-        raise BuildFailed(failures, settings.target)
-    report = BuildReport(_build_id(news), full_refresh=full_refresh)
-    for result in results:
-        kind = result.node.resource_type
-        report.models += kind == "model"
-        report.tests += kind == "test"
-        if str(result.status) == "warn":
-            report.warnings.append(f"{result.node.name}: {result.message}")
-    report.sources = _published_sources(results) if is_embedded else []
-    _write_state(settings, news, report.sources)
-    return report
+
+    def __init__(
+        self, settings: Settings, on_node: Callable[[str], None] = lambda name: None
+    ) -> None:
+        self._settings = settings
+        self._on_node = on_node
+        self._news = _news(settings)
+        former = _read_state(settings)
+        self.report = BuildReport(_build_id(self._news), skipped=former == self._news)
+        if self.report.skipped:
+            self.report.sources = _sources_of(settings)
+            return
+        is_embedded = settings.target == EMBEDDED
+        decisive = ("project",) if is_embedded else ("project", "demand")
+        self.report.full_refresh = former is not None and any(
+            former.get(n) != self._news.get(n) for n in decisive
+        )
+        if self.report.full_refresh:
+            log.info("project or contract changed, or raw rows went: everything is built anew")
+
+    @cached_property
+    def project(self) -> Project:
+        """dbt's project, parsed when it is asked for; raises as `Project`."""
+        return Project(self._settings, self._on_node)
+
+    def make(
+        self,
+        *selection: str,
+        on_results: Callable[[list[Any]], None] = lambda results: None,
+    ) -> None:
+        """Build and test what dbt's arguments select; raises as `Project.build`.
+
+        Args:
+            on_results: is given dbt's results of all nodes, also where some have failed.
+        """
+        if self.report.full_refresh:
+            selection = (*selection, "--full-refresh")
+        results = self.project.build(*selection, on_results=on_results)
+        for result in results:
+            kind = result.node.resource_type
+            self.report.models += kind == "model"
+            self.report.tests += kind == "test"
+            if str(result.status) == "warn":
+                self.report.warnings.append(f"{result.node.name}: {result.message}")
+        self.report.sources += _published_sources(results)
+
+    def accept(self) -> None:
+        """Remember it as the last green build: what it has seen is no news to the next one."""
+        _write_state(self._settings, self._news, self.report.sources)
 
 
 def _published_sources(results: list[Any]) -> list[Source]:
@@ -139,79 +114,8 @@ def _published_sources(results: list[Any]) -> list[Source]:
     return [
         Source(node.schema, node.name, node.config.meta.get("publish_by"))
         for node in sorted(nodes, key=lambda node: str(node.name))
-        if node.schema in PUBLISHED_SCHEMAS and node.config.materialized != "ephemeral"
+        if node.config.schema in PUBLISHED_SCHEMAS and node.config.materialized != "ephemeral"
     ]
-
-
-def _dbt(settings: Settings, arguments: list[str], on_node: Callable[[str], None]) -> list[Any]:
-    # Imported only where a build is due: it takes seconds, which `sql` and `status` need not wait.
-    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
-    from dbt.cli.main import dbtRunner
-
-    def tell(event: Any) -> None:
-        if event.info.name in ("LogModelResult", "LogTestResult"):
-            on_node(str(event.data.node_info.node_name))
-
-    common = [
-        "--project-dir", str(settings.project_dir),
-        "--profiles-dir", str(settings.project_dir),
-        "--target", settings.target,
-        "--target-path", str(settings.state / "dbt"),
-        "--log-path", str(settings.home / "logs"),
-        "--log-level", "none",
-        "--log-level-file", "info",
-        "--no-use-colors",
-    ]  # fmt: skip
-    settings.scratch.mkdir(parents=True, exist_ok=True)
-    with environment(settings):
-        try:
-            outcome = dbtRunner(callbacks=[tell]).invoke([*arguments, *common])
-        finally:
-            # dbt keeps the file open, and with it everybody else out.
-            DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
-    results = list(getattr(outcome.result, "results", None) or [])
-    if outcome.exception is not None or (not outcome.success and not results):
-        raise LakehouseError(
-            f"dbt could not run: {outcome.exception or 'see the log'}",
-            f"details are in {settings.home / 'logs' / 'dbt.log'}",
-        )
-    return results
-
-
-def _has_failed(result: Any) -> bool:
-    return str(result.status) in ("error", "fail", "runtime error")
-
-
-def _failure(result: Any, settings: Settings) -> Failure:
-    node = result.node
-    models = [name.split(".")[-1] for name in node.depends_on.nodes if name.startswith("model.")]
-    is_test = node.resource_type == "test"
-    has_rows = is_test and node.compiled_code and settings.target == EMBEDDED
-    rows = _offending_rows(node.compiled_code, settings) if has_rows else []
-    return Failure(
-        node=node.name,
-        kind=str(node.resource_type),
-        models=models if is_test else [],
-        message=" ".join(str(result.message).split()),
-        rows=rows,
-    )
-
-
-def _offending_rows(test_sql: str, settings: Settings) -> list[dict[str, Any]]:
-    # A not_null test selects but the empty column; the row around it is what a person needs.
-    test_sql = re.sub(
-        r"^\s*select\s+(\S+)\s+(from\s.+\swhere\s+\1\s+is\s+null)\s*$",
-        r"select * \2",
-        test_sql,
-        flags=re.IGNORECASE | re.DOTALL,
-    )
-    with connect_warehouse(settings) as connection:
-        try:
-            found = connection.execute(f"select * from ({test_sql}) limit {_SHOWN_ROWS}")
-            names = [column[0] for column in found.description or []]
-            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-        except duckdb.Error as error:
-            return [{"rows": f"cannot be shown: {error}"}]
 
 
 def is_built(settings: Settings) -> bool:
@@ -244,14 +148,19 @@ def begin_anew(settings: Settings, demand: str) -> None:
 
 
 def _news(settings: Settings) -> dict[str, str]:
-    """What a build depends on: the project's files, the batches that may be staged, the demand."""
+    """What a build depends on: the files of project and rules, the batches to stage, the demand."""
     project = hashlib.sha256()
     for path in sorted(settings.project_dir.rglob("*")):
         inside = path.relative_to(settings.project_dir)
         if path.suffix in (".sql", ".yml", ".yaml") and inside.parts[0] not in ("target", "logs"):
             project.update(f"{inside}\0".encode() + path.read_bytes())
     staged = hashlib.sha256("\n".join(batches(settings.raw)).encode())
-    news = {"project": project.hexdigest(), "batches": staged.hexdigest()}
+    rules = hashlib.sha256()
+    for path in sorted(settings.expectations_dir.rglob("*.y*ml")):
+        rules.update(f"{path.name}\0".encode() + path.read_bytes())
+    news = {
+        "project": project.hexdigest(), "rules": rules.hexdigest(), "batches": staged.hexdigest()
+    }  # fmt: skip
     if _demand_file(settings).exists():
         news["demand"] = _demand_file(settings).read_text()
     return news

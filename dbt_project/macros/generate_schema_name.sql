@@ -3,7 +3,22 @@
   prefix keeps builds apart that share a catalog: of several people, or of several engines.
 #}
 {% macro generate_schema_name(custom_schema_name, node) -%}
-    {{- schema_prefix() ~ (custom_schema_name or target.schema) | trim -}}
+    {{- schema_prefix() ~ (custom_schema_name or target.schema) | trim ~ audit_suffix(custom_schema_name) -}}
+{%- endmacro %}
+
+{#
+  On Trino, what readers see is views over tables that have passed their gates: these are built in
+  a schema beside, and `lakehouse --target trino run` moves the views.
+#}
+{% macro audit_suffix(custom_schema_name) -%}
+    {{- adapter.dispatch('audit_suffix', 'lakehouse')(custom_schema_name) -}}
+{%- endmacro %}
+
+{% macro default__audit_suffix(custom_schema_name) -%}
+{%- endmacro %}
+
+{% macro trino__audit_suffix(custom_schema_name) -%}
+    {{- '_audit' if custom_schema_name in ['marts', 'features', 'predictions'] -}}
 {%- endmacro %}
 
 {% macro schema_prefix() -%}

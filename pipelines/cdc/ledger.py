@@ -52,6 +52,7 @@ _PROGRESS = [
     "source_stamp", "source_digest", "source_messages", "newest_source_ts", "reached_position",
     "reached_at",
 ]  # fmt: skip
+_NEWEST = ("newest_source_ts", "committed_at")
 _KEPT = pa.schema([field for field in SCHEMA if field.name in (*OVERVIEW, *_PROGRESS)])
 
 
@@ -206,20 +207,19 @@ def _merged(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def totals(raw: Path) -> pa.Table:
-    """Sums of each counter and the newest source time, by topic (all time)."""
+    """By topic, of all time: sums of each counter, newest source time, and when it last landed."""
     if not DeltaTable.is_deltatable(str(raw / FOLDER)):
         return SCHEMA.empty_table()
-    told = ("topic", "consumed", *COUNTERS, "newest_source_ts")
+    told = ("topic", "consumed", *COUNTERS, *_NEWEST)
     columns = pa.schema([SCHEMA.field(name) for name in told])
     rows = read(DeltaTable(str(raw / FOLDER)), columns)
     # Rows of before do not know every counter.
     zero = pc.ScalarAggregateOptions(min_count=0)
     sums = [(name, "sum", zero) for name in ("consumed", *COUNTERS)]
-    grouped = rows.group_by("topic").aggregate([*sums, ("newest_source_ts", "max")])
+    grouped = rows.group_by("topic").aggregate([*sums, *((name, "max") for name in _NEWEST)])
     return grouped.rename_columns(
-        [name.removesuffix("_sum").replace("newest_source_ts_max", "newest_source_ts")
-         for name in grouped.column_names]
-    ).sort_by("topic")  # fmt: skip
+        [name.removesuffix("_sum").removesuffix("_max") for name in grouped.column_names]
+    ).sort_by("topic")
 
 
 def batches(raw: Path) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table as RichTable
@@ -30,8 +30,12 @@ from pipelines.commands.options import (
     Topics,
 )
 from pipelines.errors import UsageError
+from pipelines.quality.gatekeeper import docs_folder
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out, print_json
+
+if TYPE_CHECKING:
+    from pipelines.quality.gate import GateReport
 
 
 def land(
@@ -179,12 +183,23 @@ def run_chain(
         f"({seconds['land']:.1f} s)",
         highlight=False,
     )
-    what = "nothing new" if built.skipped else f"{built.models} models, {built.tests} tests passed"
     where = "" if settings.target == EMBEDDED else f" on {settings.target}"
-    err.print(f"[green]✓[/] build    {what}{where} ({seconds['build']:.1f} s)", highlight=False)
+    if built.skipped:
+        err.print(f"[green]✓[/] build    nothing new{where} ({seconds['build']:.1f} s)")
+    else:
+        spent = seconds.get("stage", 0.0) + seconds["build"]
+        what = f"{built.models} models, {built.tests} tests passed"
+        err.print(f"[green]✓[/] build    {what}{where} ({spent:.1f} s)", highlight=False)
     for warning in built.warnings:
         err.print(f"[yellow]![/] {warning}", highlight=False)
-    if report.manifest is not None:
+    if built.gates:
+        _print_gates(built.gates, settings, seconds["gate"])
+    if report.manifest is not None and report.manifest.is_held:
+        err.print(
+            "[yellow]![/] publish  readers are held at a former publication: "
+            "`lakehouse publish --latest` ends that"
+        )
+    elif report.manifest is not None:
         tables = report.manifest.tables.values()
         fresh = sum(table.run_id == report.run_id for table in tables)
         err.print(
@@ -196,6 +211,22 @@ def run_chain(
         if topic.waiting_bytes:
             err.print(f"[yellow]![/] {topic.topic}: an unfinished last line waits for its rest")
     return report
+
+
+def _print_gates(gates: list[GateReport], settings: Settings, seconds: float) -> None:
+    results = [result for gate in gates for result in gate.results]
+    tables = {result.table for result in results}
+    warnings = [result for gate in gates for result in gate.warnings]
+    found = f", {len(warnings)} warnings" if warnings else ""
+    err.print(
+        f"[green]✓[/] gates    {len(results)} rules on {len(tables)} tables{found} "
+        f"({seconds:.1f} s): {docs_folder(settings) / 'index.html'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for result in warnings:
+        told = result.observed if result.failed is None else f"{result.failed:,} rows"
+        err.print(f"[yellow]![/] {result.table}: {result.rule.name}: {told}", highlight=False)
 
 
 def _judge_dead_letters(report: LandReport, strict: bool) -> None:

@@ -19,7 +19,7 @@ from pipelines.errors import UsageError
 from pipelines.lake import lock
 from pipelines.lake.catalog import reader
 from pipelines.lake.storage import clear_about_storage
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out
 
 app = typer.Typer(help="The demo shop: real purchases as change events.", no_args_is_help=True)
@@ -41,7 +41,7 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
         captured = capture(settings.inbox, clients=count)
     err.print(f"[green]✓[/] shop     {captured.events:,} change events in {settings.inbox}")
     report = run_chain(settings, None, "lakehouse demo")
-    if report.manifest is None:
+    if report.manifest is None or settings.target != EMBEDDED:
         return
     with reader(settings, load_contracts(settings.project_dir)) as connection:
         summary.show(connection, report.manifest, out, program=_program())
@@ -58,6 +58,9 @@ def shop_capture(
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC), excluded.")
     ] = None,
+    defects: Annotated[
+        float, typer.Option(min=0, max=1, metavar="SHARE", help="Share of sales to spoil.")
+    ] = 0.0,
 ) -> None:
     """Write capture files: a slice of one deterministic log; slices join without a seam."""
     report = capture(
@@ -65,11 +68,14 @@ def shop_capture(
         clients=_clients(clients),
         start=start.date() if start else None,
         until=until.date() if until else None,
+        defects=defects,
     )
     table = RichTable("table", "events", title=f"{report.events:,} events in {to}")
     for name, events in report.events_by_table.items():
         table.add_row(name, f"{events:,}")
     out.print(table)
+    if report.defects:
+        out.print(f"The spoiled sales are listed in {report.defects}", highlight=False)
 
 
 @app.command("run")

@@ -25,6 +25,9 @@ from pipelines.demo import (
 from pipelines.demo import (
     clients as people,
 )
+from pipelines.demo import (
+    defects as spoiled,
+)
 from pipelines.demo.tables import TABLES
 from pipelines.errors import LakehouseError, UsageError
 
@@ -39,6 +42,7 @@ class CaptureReport:
         events: Their sum.
         first_commit_at: Commit time of the first event (UTC); the snapshot counts as the opening.
         last_commit_at: Commit time of the last event (UTC).
+        defects: The list of spoiled sales, where there are to be any.
     """
 
     files: list[Path]
@@ -46,6 +50,7 @@ class CaptureReport:
     events: int
     first_commit_at: datetime
     last_commit_at: datetime
+    defects: Path | None = None
 
 
 def capture(
@@ -54,17 +59,19 @@ def capture(
     clients: int | None = 500,
     start: date | None = None,
     until: date | None = None,
+    defects: float = 0.0,
 ) -> CaptureReport:
     """Writes `to/<topic>/<start>_<until>.jsonl.zst` for each topic with events in the slice.
 
-    The log depends on `clients` alone: slices that touch join without a gap or an overlap, and
-    equal arguments give equal bytes. Files appear complete or not at all.
+    The log depends on `clients` and `defects` alone: slices that touch join without a gap or an
+    overlap, and equal arguments give equal bytes. Files appear complete or not at all.
 
     Args:
         to: Folder of the capture; made if missing. Keep slices of one log in it.
         clients: How many of the 2,469 households; None for all. Fewer are a subset of more.
         start: First day (UTC, commit time); default: the day of the snapshot, 2017-01-01.
         until: Day after the last; default: the end of the log, 2018-01-02.
+        defects: The share of sales to spoil; `to/defects-<start>_<until>.csv` then lists them.
 
     Raises:
         UsageError: An argument makes no sense.
@@ -75,7 +82,7 @@ def capture(
     check(clients, start, until)
     _check_folder(to)
     bounds = microseconds(start), microseconds(until)
-    with built_log(clients) as con:
+    with built_log(clients, defects) as con:
         topics = envelopes.count(con, *bounds)
         if not topics:
             raise LakehouseError(
@@ -85,6 +92,9 @@ def capture(
         files = [to / topic.table.topic / f"{start}_{until}.jsonl.zst" for topic in topics]
         with _all_or_none(files) as drafts:
             envelopes.write(con, topics, drafts, *bounds)
+        listed = to / f"defects-{start}_{until}.csv" if defects else None
+        if listed:
+            spoiled.write_list(con, listed, *bounds)
     counts = {topic.table.name: topic.messages for topic in topics}
     return CaptureReport(
         files=files,
@@ -92,6 +102,7 @@ def capture(
         events=sum(counts.values()),
         first_commit_at=_moment(min(topic.first_us for topic in topics)),
         last_commit_at=_moment(max(topic.last_us for topic in topics)),
+        defects=listed,
     )
 
 
@@ -122,7 +133,7 @@ def _check_folder(to: Path) -> None:
         ) from error
 
 
-def _build(con: duckdb.DuckDBPyConnection, data: Path, clients: int) -> None:
+def _build(con: duckdb.DuckDBPyConnection, data: Path, clients: int, defects: float) -> None:
     """Makes the whole log of these clients; each part reads only parts above it."""
     basics.prepare(con)
     package.load(con, data, clients)
@@ -133,11 +144,13 @@ def _build(con: duckdb.DuckDBPyConnection, data: Path, clients: int) -> None:
     promotions.build(con)
     products.build(con)
     stock.build(con)
+    if defects:
+        spoiled.spoil(con, defects)
     log.build(con)
 
 
 @contextmanager
-def built_log(clients: int | None) -> Iterator[duckdb.DuckDBPyConnection]:
+def built_log(clients: int | None, defects: float = 0.0) -> Iterator[duckdb.DuckDBPyConnection]:
     """A database with the events of all tables and their `log`.
 
     Raises:
@@ -145,7 +158,7 @@ def built_log(clients: int | None) -> Iterator[duckdb.DuckDBPyConnection]:
     """
     data = package.data_folder()
     with duckdb.connect(":memory:", config={"threads": 2}) as con:
-        _build(con, data, package.HOUSEHOLDS if clients is None else clients)
+        _build(con, data, package.HOUSEHOLDS if clients is None else clients, defects)
         yield con
 
 

@@ -19,6 +19,8 @@ from pipelines.lake.publish import read_manifest
 from pipelines.settings import Settings
 
 _WORK_SCHEMAS = ("staging", "intermediate", "state")
+# Results of all gates, and the rows that fail one now.
+QUALITY_TABLES = ("results", "quarantine")
 _BOOKS = (ledger.FOLDER, dead_letters.FOLDER, resolutions.FOLDER)
 _MENTIONS_WORK = re.compile(rf"\b({'|'.join(_WORK_SCHEMAS)})\s*\.", re.IGNORECASE)
 
@@ -42,6 +44,7 @@ def reader(
     with connect(settings) as connection:
         create_published_views(connection, settings.published)
         _create_raw_views(connection, settings.raw, contracts)
+        create_quality_views(connection, settings.quality)
         if not _MENTIONS_WORK.search(sql):
             yield connection
             return
@@ -90,6 +93,14 @@ def _create_raw_views(
     for name, path in paths.items():
         if DeltaTable.is_deltatable(str(path)):
             _view(connection, "raw", name, path, None)
+
+
+def create_quality_views(connection: duckdb.DuckDBPyConnection, quality: Path) -> None:
+    """Views over what the gates found, of the last run, published or not."""
+    for name in QUALITY_TABLES:
+        if DeltaTable.is_deltatable(str(quality / name)):
+            connection.execute("create schema if not exists quality")
+            _view(connection, "quality", name, quality / name, None)
 
 
 def _view(

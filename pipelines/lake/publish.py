@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import duckdb
@@ -18,7 +18,9 @@ from deltalake import (
     WriterProperties,
     write_deltalake,
 )
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
+from pipelines.errors import LakehouseError
 from pipelines.lake.files import replace_text
 from pipelines.lake.ids import now
 from pipelines.lake.tables import UTC_MICROSECONDS
@@ -26,7 +28,10 @@ from pipelines.lake.tables import UTC_MICROSECONDS
 log = structlog.get_logger()
 
 MANIFEST = "manifest.json"
-PUBLICATION = "marts._publication"
+_FORMER = "manifests"
+_KEPT_MANIFESTS = 100
+RECORD = "_publication"
+PUBLICATION = f"marts.{RECORD}"
 _WHOLE = ""
 # Until the manifest moves, readers need the log of the version before this commit.
 _KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
@@ -74,18 +79,87 @@ class Published:
 
 @dataclass
 class Manifest:
-    """What readers see: one version of every table, all of one build."""
+    """What readers see: one version of every table, all of one build.
+
+    Attributes:
+        is_held: somebody has rolled readers back to it; runs publish nothing until it is released.
+    """
 
     run_id: str
     build_id: str
     published_at: str
     business_date: str | None
     tables: dict[str, Published] = field(default_factory=dict)
+    is_held: bool = False
+
+    @property
+    def version(self) -> int:
+        """Number of the publication: the version of its table `marts._publication`."""
+        return self.tables[PUBLICATION].version
 
 
 def read_manifest(published: Path) -> Manifest | None:
     """The current manifest, None before the first publication."""
-    path = published / MANIFEST
+    return _read(published / MANIFEST)
+
+
+def former_manifests(published: Path) -> list[Manifest]:
+    """The publications that are remembered, newest first; the files of old ones may be gone."""
+    found = (_read(path) for path in reversed(_manifest_files(published)))
+    return [manifest for manifest in found if manifest is not None]
+
+
+def forget_manifests(published: Path) -> None:
+    """Forget all publications but the one that is shown: their versions are about to go."""
+    shown = read_manifest(published)
+    for path in _manifest_files(published):
+        if shown is None or path.name != _file_name(shown):
+            path.unlink()
+
+
+def roll_back(published: Path, version: int) -> Manifest:
+    """Move readers back to a former publication, and hold it.
+
+    Args:
+        version: number of the publication.
+
+    Raises:
+        LakehouseError: nobody remembers it, or maintenance has deleted files of it.
+    """
+    manifest = next((m for m in former_manifests(published) if m.version == version), None)
+    if manifest is None:
+        known = ", ".join(str(m.version) for m in former_manifests(published)) or "none"
+        raise LakehouseError(
+            f"there is no publication {version}", f"`lakehouse publish` lists them: {known}"
+        )
+    for name, table in manifest.tables.items():
+        _refuse_missing_files(name, published / table.path, table.version)
+    held = replace(manifest, is_held=True)
+    replace_text(published / MANIFEST, _text(held))
+    return held
+
+
+def release(published: Path) -> None:
+    """Let the next run publish again; readers stay where they are until then."""
+    manifest = read_manifest(published)
+    if manifest is not None and manifest.is_held:
+        replace_text(published / MANIFEST, _text(replace(manifest, is_held=False)))
+
+
+def _refuse_missing_files(name: str, path: Path, version: int) -> None:
+    try:
+        uris = DeltaTable(str(path), version=version).file_uris()
+        missing = [uri for uri in uris if not (path / uri.rpartition(f"{path.name}/")[2]).exists()]
+    except (DeltaError, TableNotFoundError) as error:
+        missing = [str(error)]
+    if missing:
+        raise LakehouseError(
+            f"{name} has no version {version} any more: {missing[0]}",
+            "choose a younger publication; `lakehouse maintain` keeps what is replaced for a week",
+        )
+
+
+def _read(path: Path) -> Manifest | None:
     if not path.exists():
         return None
     content = json.loads(path.read_text(encoding="utf-8"))
@@ -119,8 +193,26 @@ def publish(
         )
     record = _publish_record(manifest, published)
     manifest.tables[PUBLICATION] = record
-    replace_text(published / MANIFEST, json.dumps(asdict(manifest), indent=1))
+    folder = published / _FORMER
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / _file_name(manifest), _text(manifest))
+    for old in _manifest_files(published)[:-_KEPT_MANIFESTS]:
+        old.unlink()
+    replace_text(published / MANIFEST, _text(manifest))
     return manifest
+
+
+def _manifest_files(published: Path) -> list[Path]:
+    folder = published / _FORMER
+    return sorted(folder.glob("*.json")) if folder.is_dir() else []
+
+
+def _file_name(manifest: Manifest) -> str:
+    return f"{manifest.version:08}.json"
+
+
+def _text(manifest: Manifest) -> str:
+    return json.dumps(asdict(manifest), indent=1)
 
 
 def _publish_table(
@@ -214,6 +306,7 @@ def _publish_record(manifest: Manifest, published: Path) -> Published:
             ("published_in_run", pa.string()),
             ("published_at", UTC_MICROSECONDS),
             ("business_date", pa.string()),
+            ("build_id", pa.string()),
         ]
     )
     rows = [
@@ -225,6 +318,7 @@ def _publish_record(manifest: Manifest, published: Path) -> Published:
             "published_in_run": manifest.run_id,
             "published_at": now(),
             "business_date": manifest.business_date,
+            "build_id": manifest.build_id,
         }
         for name, table in manifest.tables.items()
     ]

@@ -51,7 +51,9 @@ class Project:
         meta = node["config"].get("meta") or {}
         if node["resource_type"] == "source" and "server" in meta:
             return f"raw.{meta['server']}_{meta['namespace']}_{node['name']}"
-        return f"{node['schema']}.{node.get('alias') or node['name']}"
+        # Without the prefix that a server's schemas may have: a table is one, wherever it is built.
+        schema = node["config"].get("schema") or node["schema"]
+        return f"{schema}.{node.get('alias') or node['name']}"
 
     def inputs(self, node: Node) -> dict[str, str]:
         """The tables that a model reads: how its SQL writes them → their names."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipelines.lake.publish import Manifest
 from pipelines.lineage import facets, names
 from pipelines.lineage.events import Dataset
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
 
 
 def written(manifest: Manifest, settings: Settings, namespace: str, run_id: str) -> list[Dataset]:
@@ -15,11 +18,12 @@ def written(manifest: Manifest, settings: Settings, namespace: str, run_id: str)
         if table.run_id != run_id:
             continue
         columns = dict(_name_and_type(column) for column in table.columns)
-        about = {
+        about: dict[str, Mapping[str, Any]] = {
             "schema": facets.schema(columns),
             "version": facets.version(str(table.version)),
-            **names.delta(settings.published / table.path),
         }
+        if settings.target == EMBEDDED:
+            about |= names.delta(settings.published / table.path)
         rows = {"outputStatistics": facets.rows_written(table.rows)}
         found.append(Dataset(namespace, name, about, rows))
     return found

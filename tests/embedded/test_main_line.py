@@ -125,7 +125,7 @@ def test_no_personal_data_is_in_the_lake(demo: Lakehouse) -> None:
     assert row["n"] >= CLIENTS
 
 
-def test_a_failed_test_leaves_the_published_marts_and_names_the_culprit(
+def test_a_blocked_gate_leaves_the_published_marts_and_names_the_culprit(
     demo: Lakehouse, tmp_path: Path
 ) -> None:
     broken = copied(demo, tmp_path)
@@ -146,7 +146,8 @@ def test_a_failed_test_leaves_the_published_marts_and_names_the_culprit(
     (topic / "9999.jsonl").write_text(json.dumps(message) + "\n")
     done = broken("run")
     assert done.returncode == 1
-    assert "test not_null_fct_sale_product_id on fct_sale" in done.stderr
+    assert "the gate on staging blocks" in done.stderr
+    assert "stg_sale: a sale tells what was sold when and to whom: 1 row" in done.stderr
     assert "999999999" in done.stderr
     assert "remedy" in done.stderr
     after = published_rows(broken.home)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from pipelines import cli, transform
+from pipelines import chain, cli, transform
 from pipelines.cdc.land import LandReport, land
 from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError, UsageError
@@ -82,7 +82,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def test_what_the_snapshot_of_the_new_epoch_lacks_is_gone_and_counted(shop: Shop) -> None:
-    assert not transform.build(shop.settings).full_refresh
+    assert not chain.build_checked(shop.settings, chain.Recorder("first")).full_refresh
     assert shop.query("select count(*) from staging.stg_transporter") == [(3,)]
 
     # A restored backup: the log begins anew, and its messages follow the last ones of the old log.
@@ -99,7 +99,7 @@ def test_what_the_snapshot_of_the_new_epoch_lacks_is_gone_and_counted(shop: Shop
     ]
     assert shop.land(*snapshot, shop.change(3, lsn=60, seconds=210, op="u")).landed == 3
 
-    assert transform.build(shop.settings).full_refresh
+    assert chain.build_checked(shop.settings, chain.Recorder("second")).full_refresh
     current = "select transporter_id, transporter_name from staging.stg_transporter order by 1"
     assert shop.query(current) == [(1, "at 50"), (3, "at 60")]
     gone = "select transporter_id from staging.base_transporter where _is_deleted and _op <> 'p'"

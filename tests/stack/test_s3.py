@@ -44,11 +44,7 @@ def done(outcome: subprocess.CompletedProcess[str]) -> str:
     return outcome.stdout
 
 
-# MinIO takes minutes to build: `make test-stores` has both.
-STORES = os.environ.get("LAKEHOUSE_TEST_STORES", "versitygw").split()
-
-
-@pytest.fixture(scope="module", params=STORES)
+@pytest.fixture(scope="module", params=["versitygw", "minio"])
 def server(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: Any) -> Iterator[Any]:
     """The store of the compose file, and one that shares nothing with it but the protocol."""
     if request.param == "versitygw":

@@ -81,17 +81,24 @@ def test_doctor_looks_at_trino(trino_server: TrinoServer, tmp_path: Path) -> Non
     assert "certificate" in untrusted["trino"]
 
 
-def forget_raw_tables(trino_server: TrinoServer) -> None:
+def forget_tables(trino_server: TrinoServer) -> None:
     """A metastore serves one lake, and the tests have several."""
-    if ("raw",) in trino_server.query("show schemas")[1]:
-        for (table,) in trino_server.query("show tables from raw")[1]:
-            trino_server.query(f"call system.unregister_table('raw', '{table}')")
+    schemas = trino_server.query("show schemas")[1]
+    for schema in ("raw", "quality"):
+        if (schema,) in schemas:
+            for (table,) in trino_server.query(f"show tables from {schema}")[1]:
+                trino_server.query(f"call system.unregister_table('{schema}', '{table}')")
+
+
+def forget_models(trino_server: TrinoServer) -> None:
+    for schema in ("state", "staging", "intermediate", "marts_audit", "marts"):
+        trino_server.query(f"drop schema if exists {schema} cascade")
 
 
 def test_a_landing_registers_its_tables_and_their_last_batches(
     stack: Stack, trino_server: TrinoServer, tmp_path: Path
 ) -> None:
-    forget_raw_tables(trino_server)
+    forget_tables(trino_server)
     url = f"thrift://{LOOPBACK}:{stack.port('metastore', 9083)}"
     variables = stack.s3().lake("registered") | {"LAKEHOUSE_METASTORE": url}
 
@@ -126,7 +133,7 @@ def test_a_landing_registers_its_tables_and_their_last_batches(
 def test_run_builds_on_the_server_that_the_target_names(
     trino_server: TrinoServer, tmp_path: Path
 ) -> None:
-    forget_raw_tables(trino_server)
+    forget_tables(trino_server)
     project = bare_project(tmp_path)
     shop = REPOSITORY / "dbt_project" / "models" / "staging" / "shop"
     for model in ("_shop__sources.yml", "base_transporter.sql", "stg_transporter.sql"):
@@ -165,10 +172,111 @@ def test_run_builds_on_the_server_that_the_target_names(
     refused = lakehouse("run", "--from", str(events))
     assert refused.returncode == 1
     assert "no_carriers" in refused.stderr
-    assert "may hold what failed" in refused.stderr
+    assert "the published marts stay as they were" in refused.stderr
     down = lakehouse("run", "--from", str(events), LAKEHOUSE_TRINO_PORT="1")
     assert down.returncode == 1
-    assert "dbt could not run" in down.stderr
+    assert "Connection refused" in down.stderr
+
+
+def test_readers_see_what_passed_the_gates_and_nothing_else(
+    trino_server: TrinoServer, tmp_path: Path
+) -> None:
+    """A mart that fails is built beside, and what readers see moves when it holds again."""
+    forget_tables(trino_server)
+    project = bare_project(tmp_path)
+    shop = REPOSITORY / "dbt_project" / "models" / "staging" / "shop"
+    for model in ("_shop__sources.yml", "base_transporter.sql", "stg_transporter.sql"):
+        (found,) = shop.rglob(model)
+        place = project / "models" / "staging" / "shop" / model
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(found, place)
+    for name, sql in {
+        "intermediate/int_business_date": "select date '2017-01-05' as business_date",
+        "marts/mart_carriers": "select transporter_id, lead_time_days "
+        "from {{ ref('stg_transporter') }}",
+        "marts/mart_days": "select max(lead_time_days) as days from {{ ref('mart_carriers') }}",
+    }.items():
+        file = project / "models" / f"{name}.sql"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(sql)
+    (project / "models" / "marts" / "carriers.yml").write_text(
+        "models:\n- name: mart_carriers\n  columns:\n  - name: transporter_id\n"
+        "    data_tests: [unique]\n"
+    )
+    rules = tmp_path / "expectations" / "marts" / "mart_carriers.yml"
+    rules.parent.mkdir(parents=True)
+    rule = "table: marts.mart_carriers\nrules: [{{name: soon, no_row_where: lead_time_days > {}}}]"
+    rules.write_text(rule.format(99))
+    variables = trino_server.store | trino_server.environment | {
+        "LAKEHOUSE_STORE": "s3://lake/gated", "LAKEHOUSE_TARGET": "trino",
+        "LAKEHOUSE_PROJECT_DIR": str(project), "LAKEHOUSE_SCHEMA_PREFIX": "gated_",
+    }  # fmt: skip
+    del variables["LAKEHOUSE_TRINO_RAW"]
+
+    def lakehouse(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "--home", str(tmp_path / "lake"), *arguments],
+            cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
+            env=os.environ | variables,
+        )  # fmt: skip
+
+    def shown(query: str) -> list[tuple[object, ...]]:
+        return sorted(trino_server.query(query)[1])
+
+    capture = ("shop", "capture", "--to", str(tmp_path / "lake" / "inbox"), "--clients", "3")
+    lakehouse(*capture, "--until", "2017-01-05")
+    first = lakehouse("run")
+    assert first.returncode == 0, first.stderr
+    carriers = shown("select * from gated_marts.mart_carriers")
+    assert carriers == shown("select * from gated_marts_audit.mart_carriers") != []
+    record = "select table_name, version, run_id, business_date from gated_marts._publication"
+    before = shown(record)
+    assert [name for name, *_ in before] == ["gated_marts.mart_carriers", "gated_marts.mart_days"]
+    assert {dated for *_, dated in before} == {"2017-01-05"}
+
+    # The mart changes, and breaks a rule that has become stricter.
+    mart = project / "models" / "marts" / "mart_carriers.sql"
+    good = mart.read_text()
+    mart.write_text(
+        good.replace("lead_time_days from", "lead_time_days + 40 as lead_time_days from")
+    )
+    rules.write_text(rule.format(30))
+    blocked = lakehouse("run")
+    assert blocked.returncode == 1
+    assert "the gate on marts blocks, the published marts stay as they were" in blocked.stderr
+    assert "marts.mart_carriers: soon" in blocked.stderr
+    assert shown("select * from gated_marts_audit.mart_carriers") != carriers
+    assert shown("select * from gated_marts.mart_carriers") == carriers
+    assert shown(record) == before
+    held = shown("select key from quality.quarantine where target = 'trino' and reason = 'soon'")
+    assert {json.loads(key)["transporter_id"] for (key,) in held} == {n for n, _ in carriers}
+
+    mart.write_text(
+        good.replace("lead_time_days from", "lead_time_days + 1 as lead_time_days from")
+    )
+    mended = lakehouse("run")
+    assert mended.returncode == 0, mended.stderr
+    assert shown("select * from gated_marts.mart_carriers") == [(n, d + 1) for n, d in carriers]
+    after = {name: (version, run) for name, version, run, _ in shown(record)}
+    assert all(after[name] > (version, run) for name, version, run, _ in before)
+    assert shown("select 1 from quality.quarantine where reason = 'soon'") == []
+    again = lakehouse("run")
+    assert "nothing new on trino" in again.stderr
+    assert {name: (version, run) for name, version, run, _ in shown(record)} == after
+
+    # Somebody finds that the first one was right.
+    versions = [row["version"] for row in json.loads(lakehouse("publish", "--json").stdout)]
+    assert len(versions) == 2
+    assert lakehouse("publish", "--rollback", str(versions[-1])).returncode == 0
+    assert shown("select * from gated_marts.mart_carriers") == carriers
+    mart.write_text(good)
+    assert "held" in lakehouse("run").stderr
+    assert shown("select * from gated_marts.mart_carriers") == carriers
+    assert shown(record) == before
+    lakehouse("publish", "--latest")
+    assert lakehouse("run").returncode == 0
+    assert shown("select * from gated_marts.mart_carriers") == carriers
+    assert [run for *_, run, _ in shown(record)] != [run for *_, run, _ in before]
 
 
 def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
@@ -180,7 +288,9 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
          "--clients", "3", "--until", "2017-01-05"], cwd=REPOSITORY, check=True,
     )  # fmt: skip
     (file,) = (tmp_path / topic).iterdir()
-    forget_raw_tables(trino_server)
+    forget_tables(trino_server)
+    # What another test has built is of another lake.
+    forget_models(trino_server)
     stack.up(["lander"])
     try:
         # The topic may come when others are followed already.
@@ -198,14 +308,15 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         metrics = f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics"
         landed = f'{{topic="{topic}",disposition="landed"}}'
         assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
-        # What another test has built is of another lake.
-        stack.start("dbt-build", "--full-refresh", "--select", "+stg_transporter")
+        stack.start("dbt-build")
         # The topic may have changes of the shop's database, too; a key that is gone stays, dead.
         keys = "select distinct transporter_id from {} where transporter_id is not null order by 1"
         built = trino_server.query(keys.format("staging.base_transporter"))[1]
         assert built
         assert built == trino_server.query(keys.format("raw.shop_public_transporter"))[1]
-        alive = set(trino_server.query(keys.format("staging.stg_transporter"))[1])
-        assert alive <= set(built)
+        alive = set(trino_server.query(keys.format("marts.dim_transporter"), "analyst")[1])
+        assert set() != alive <= set(built)
+        told = trino_server.query("select count(*) from quality.results", "analyst")[1]
+        assert told[0][0] > 100
     finally:
         stack.stop("lander")

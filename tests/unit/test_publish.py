@@ -12,8 +12,20 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from pipelines.errors import LakehouseError
 from pipelines.lake import publish as publication
-from pipelines.lake.publish import MANIFEST, PUBLICATION, Manifest, Source, publish, read_manifest
+from pipelines.lake.publish import (
+    MANIFEST,
+    PUBLICATION,
+    Manifest,
+    Source,
+    forget_manifests,
+    former_manifests,
+    publish,
+    read_manifest,
+    release,
+    roll_back,
+)
 
 DAILY = Source("marts", "daily", "day")
 NAMES = Source("marts", "names")
@@ -221,3 +233,39 @@ def test_the_publication_table_tells_run_and_version_of_each_table(marts: Marts)
     assert {row["table_name"]: row["version"] for row in rows} == {
         name: version for name, version in marts.versions().items() if name != PUBLICATION
     }
+
+
+def test_readers_go_back_to_a_former_publication_and_are_held_there(marts: Marts) -> None:
+    marts.publish()
+    former = marts.rows("marts.names")
+    marts.execute("insert into marts.names values (3, 'Cy')")
+    marts.publish()
+    assert [m.version for m in former_manifests(marts.folder)] == [1, 0]
+    held = roll_back(marts.folder, 0)
+    assert held.is_held
+    assert marts.rows("marts.names") == former
+    assert read_manifest(marts.folder) == held
+    release(marts.folder)
+    manifest = read_manifest(marts.folder)
+    assert manifest is not None
+    assert not manifest.is_held
+    assert marts.rows("marts.names") == former, "released, not moved"
+    marts.publish()
+    marts.assert_published()
+    assert [m.version for m in former_manifests(marts.folder)] == [2, 1, 0]
+
+
+def test_nobody_goes_back_to_what_is_gone(marts: Marts) -> None:
+    marts.publish()
+    marts.execute("update marts.names set name = 'Eve'")
+    marts.publish()
+    before = (marts.folder / MANIFEST).read_text()
+    with pytest.raises(LakehouseError, match="there is no publication 7"):
+        roll_back(marts.folder, 7)
+    (gone,) = DeltaTable(str(marts.folder / "marts" / "names"), version=0).file_uris()
+    Path(gone.removeprefix("file://")).unlink()
+    with pytest.raises(LakehouseError, match=r"marts\.names has no version 0 any more"):
+        roll_back(marts.folder, 0)
+    assert (marts.folder / MANIFEST).read_text() == before
+    forget_manifests(marts.folder)
+    assert [m.version for m in former_manifests(marts.folder)] == [1]

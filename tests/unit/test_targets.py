@@ -78,16 +78,25 @@ def test_each_server_is_built_when_it_lacks_something_and_anew_after_a_demand(
 ) -> None:
     asked: list[tuple[str, bool]] = []
 
-    def dbt(settings: Settings, arguments: list[str], on_node: Any) -> list[Any]:
-        asked.append((settings.target, "--full-refresh" in arguments))
-        return []
+    class Project:
+        def __init__(self, settings: Settings, on_node: Any) -> None:
+            self.target = settings.target
+
+        def build(self, *arguments: str) -> list[Any]:
+            asked.append((self.target, "--full-refresh" in arguments))
+            return []
 
     def built(target: Literal["trino", "spark"]) -> bool:
         settings = settings_of(tmp_path, target, project_dir=project)
         settings.state.mkdir(parents=True, exist_ok=True)
-        return not transform.build(settings).skipped
+        build = transform.Build(settings)
+        if build.report.skipped:
+            return False
+        build.make()
+        build.accept()
+        return True
 
-    monkeypatch.setattr(transform, "_dbt", dbt)
+    monkeypatch.setattr(transform, "Project", Project)
     monkeypatch.setattr(transform, "batches", lambda raw: ["one"])
     project = tmp_path / "project"
     project.mkdir()

@@ -15,7 +15,7 @@
 {% macro written_schemas() -%}
     {%- set names = [] -%}
     {%- for name in ['staging', 'intermediate', 'marts', 'state'] -%}
-        {%- do names.append(schema_prefix() ~ name) -%}
+        {%- do names.append(schema_prefix() ~ name ~ audit_suffix(name)) -%}
     {%- endfor -%}
     {{- return(names) -}}
 {%- endmacro %}
@@ -29,10 +29,38 @@
     {%- for schema, table in tables.rows -%}
         {%- set relation = api.Relation.create(target.database, schema, table) -%}
         {%- do run_query('alter table ' ~ relation ~ ' execute optimize') -%}
-        {%- do run_query(
-            'call ' ~ target.database ~ ".system.vacuum('" ~ schema ~ "', '" ~ table ~ "', '7d')"
-        ) -%}
+        {%- if not shows_a_version_of_last_week(schema, table) -%}
+            {%- do run_query(
+                'call ' ~ target.database ~ ".system.vacuum('" ~ schema ~ "', '" ~ table ~ "', '7d')"
+            ) -%}
+        {%- endif -%}
     {%- endfor -%}
+{%- endmacro %}
+
+{#
+  Whether readers see a version of the table that was replaced more than a week ago: its files would
+  go. The next publication moves them on, and then they may.
+#}
+{% macro shows_a_version_of_last_week(schema, table) -%}
+    {%- if not schema.endswith('_audit') -%}
+        {{- return(false) -}}
+    {%- endif -%}
+    {%- set shown = schema[:-6] -%}
+    {%- set record = target.database ~ '.' ~ schema_prefix() ~ 'marts._publication' -%}
+    {%- set known = run_query(
+        'select 1 from ' ~ target.database ~ ".information_schema.tables where table_schema = '"
+        ~ schema_prefix() ~ "marts' and table_name = '_publication'"
+    ) -%}
+    {%- if not known.rows -%}
+        {{- return(false) -}}
+    {%- endif -%}
+    {%- set later = run_query(
+        'select 1 from ' ~ target.database ~ '.' ~ schema ~ '."' ~ table ~ '$history" as made'
+        ~ ' inner join ' ~ record ~ ' as told on made.version > told.version'
+        ~ " where told.table_name = '" ~ shown ~ '.' ~ table ~ "'"
+        ~ " and made.timestamp < current_timestamp - interval '7' day"
+    ) -%}
+    {{- return(later.rows | length > 0) -}}
 {%- endmacro %}
 
 {% macro spark__compact() -%}
