@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +24,11 @@ from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
 from pipelines.lake.publish_on_trino import publish_on_trino
 from pipelines.lake.storage import clear_about_storage
+from pipelines.lineage.gates import checks
+from pipelines.lineage.recording import Lineage, recording
 from pipelines.quality.gatekeeper import GateBlocked, Gatekeeper
 from pipelines.quality.promises import translated
+from pipelines.quality.suites import Gate
 from pipelines.quality.warehouse import GATED
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.transform import STAGING, Build, BuildReport
@@ -44,11 +48,13 @@ class Recorder:
     """What is kept of a run while it is on.
 
     Attributes:
+        lineage: takes what the run reads and writes; its id is the run's.
         told: what its record shall tell if it ends well.
         seconds: how long each step took.
     """
 
     run_id: str
+    lineage: Lineage
     told: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
@@ -93,7 +99,7 @@ def run(
     # What is missing for the build is told before anything lands.
     targets.variables(settings)
     with recorded(settings, command) as recorder:
-        landing = land_new(settings, source, recorder.run_id, on_progress)
+        landing = land_step(settings, source, recorder.lineage, on_progress)
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
@@ -111,10 +117,13 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
         Busy: another run holds this lake.
     """
     run_id = new_run_id()
-    structlog.contextvars.bind_contextvars(run_id=run_id)
     record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(now())}
-    recorder = Recorder(run_id)
-    with lock.exclusive(settings.state, command):
+    with (
+        structlog.contextvars.bound_contextvars(run_id=run_id),
+        lock.exclusive(settings.state, command),
+        recording(settings, run_id, command) as lineage,
+    ):
+        recorder = Recorder(run_id, lineage)
         try:
             with clear_about_storage(settings):
                 yield recorder
@@ -126,7 +135,6 @@ def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
         finally:
             record |= {"finished_at": str(now()), "seconds": recorder.seconds}
             _append_record(settings, record)
-            structlog.contextvars.unbind_contextvars("run_id")
 
 
 def build_and_publish(
@@ -150,28 +158,76 @@ def build_checked(
     """
     build = Build(settings, on_node=lambda name: on_progress("build", name))
     if build.report.skipped or settings.target not in GATED:
-        if not build.report.skipped:
-            build.make()
-            build.accept()
+        with recorder.lineage.step("build") as step:
+            if not build.report.skipped:
+                build.make(on_results=step.built)
+                build.accept()
         recorder.finished("build")
         return build.report
     keeper = Gatekeeper(settings, build.project.manifest, recorder.run_id)
     is_rule = translated(build.project.manifest)
-    build.make("--select", STAGING, *(["--exclude", *is_rule] if is_rule else []))
+    staging = ("--select", STAGING, *(["--exclude", *is_rule] if is_rule else []))
+    with recorder.lineage.step("stage") as step:
+        build.make(*staging, on_results=step.built)
     recorder.finished("stage")
     on_progress("gate", "staging")
-    keeper.check("staging")
+    _pass_gate(keeper, "staging", recorder.lineage)
     recorder.finished("gate")
     # Cautious: a test that compares marts with staging is one of the marts.
-    build.make("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
+    rest = ("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
+    with recorder.lineage.step("build") as step:
+        build.make(*rest, on_results=step.built)
     recorder.finished("build")
     on_progress("gate", "marts")
-    keeper.check("marts")
+    _pass_gate(keeper, "marts", recorder.lineage)
     keeper.write_docs()
     build.report.gates = keeper.reports
     build.accept()
     recorder.finished("gate")
     return build.report
+
+
+def _pass_gate(keeper: Gatekeeper, gate: Gate, lineage: Lineage) -> None:
+    with lineage.step(f"gate.{gate}") as step:
+        try:
+            keeper.check(gate)
+        finally:
+            for report in keeper.reports:
+                if report.gate == gate:
+                    step.checked(checks(report))
+
+
+def land_alone(settings: Settings, source: Path | KafkaSource | None, command: str) -> LandReport:
+    """Land what is new, as a run of its own; others may land or build meanwhile.
+
+    Raises:
+        LakehouseError: as `run`.
+    """
+    run_id = new_run_id()
+    with (
+        structlog.contextvars.bound_contextvars(run_id=run_id),
+        recording(settings, run_id, command) as lineage,
+        clear_about_storage(settings),
+    ):
+        return land_step(settings, source, lineage)
+
+
+def land_step(
+    settings: Settings,
+    source: Path | KafkaSource | None,
+    lineage: Lineage,
+    on_progress: Progress = lambda step, detail: None,
+) -> LandReport:
+    """Land as a step of a run, which tells its lineage."""
+    with lineage.step("land") as step:
+        began = now()
+        if isinstance(source, KafkaSource) and source.follow:
+            # It may go on for days: each table is told of with its first batch.
+            tell = partial(step.landed, source=source, began=began, goes_on=True)
+            source = replace(source, on_batch=tell)
+        landing = land_new(settings, source, lineage.run.run_id, on_progress)
+        step.landed(landing, source, began)
+    return landing
 
 
 def land_new(
@@ -202,31 +258,34 @@ def publish_built(
     on_progress: Progress = lambda step, detail: None,
 ) -> Manifest:
     """Publish a build that passed its gates, unless readers see that very build already."""
+    with recorder.lineage.step("publish") as step:
+        manifest = _published(settings, built, recorder.run_id, on_progress)
+        step.published(manifest)
+    recorder.finished("publish")
+    return manifest
+
+
+def _published(
+    settings: Settings, built: BuildReport, run_id: str, on_progress: Progress
+) -> Manifest:
     former = read_manifest(settings.published) if settings.target == EMBEDDED else None
     if former is not None and (former.is_held or former.build_id == built.build_id):
-        recorder.finished("publish")
         return former
     on_progress("publish", f"{len(built.sources)} tables")
     if settings.target != EMBEDDED:
-        manifest = publish_on_trino(
-            settings, built.sources, run_id=recorder.run_id, build_id=built.build_id
-        )
-        recorder.finished("publish")
-        return manifest
+        return publish_on_trino(settings, built.sources, run_id=run_id, build_id=built.build_id)
     with connect_warehouse(settings) as connection:
         (dated,) = connection.execute(
             "select cast(max(business_date) as varchar) from intermediate.int_business_date"
         ).fetchall()
-        manifest = publish(
+        return publish(
             connection,
             built.sources,
             settings.published,
-            run_id=recorder.run_id,
+            run_id=run_id,
             build_id=built.build_id,
             business_date=dated[0],
         )
-    recorder.finished("publish")
-    return manifest
 
 
 def _runs_file(settings: Settings) -> Path:

@@ -18,6 +18,7 @@ from pipelines.commands import (
     hand_over,
     init_env,
     landing,
+    lineage,
     maintain,
     publish,
     resnapshot,
@@ -86,6 +87,7 @@ for command in (
     hand_over.hand_over,
     init_env.init_env,
     verify.verify,
+    lineage.lineage,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")

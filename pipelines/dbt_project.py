@@ -83,14 +83,22 @@ class Project:
         self.manifest: Any = None
         self.manifest = self._invoke(["parse"])
 
-    def build(self, *arguments: str) -> list[Any]:
+    def build(
+        self,
+        *arguments: str,
+        on_results: Callable[[list[Any]], None] = lambda results: None,
+    ) -> list[Any]:
         """Build and test nodes; returns dbt's results.
+
+        Args:
+            on_results: is given them, too, also where some have failed.
 
         Raises:
             BuildFailed: names each failed test or model, and the first rows of each failed test.
         """
         found = self._invoke(["build", "--exclude-resource-type", "unit_test", *arguments])
         results = list(getattr(found, "results", None) or [])
+        on_results(results)
         failures = [_failure(r, self._settings) for r in results if _has_failed(r)]
         if failures:
             raise BuildFailed(failures, self._settings.target)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from pipelines.checks import (
     kafka,
+    lineage,
     metastore,
     mlflow,
     prefect,
@@ -36,6 +37,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "spark": spark.check,
     "prefect": prefect.check,
     "mlflow": mlflow.check,
+    "lineage": lineage.check,
     "redis": redis.check,
 }
 # What these tell is in the store: without it, they would tell the same again.

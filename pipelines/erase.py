@@ -99,16 +99,20 @@ def erase(
             on_progress(f"Erasing in {table.topic}")
             hashes |= _hashes_of(connection, settings, table, person)
             report.rows[table.topic] = _contended(
-                partial(_erase_rows, connection, settings, table, person)
+                partial(_erase_rows, connection, settings, table, person, recorder.run_id)
             )
         on_progress("Erasing in dead letters")
-        report.letters = _contended(partial(_erase_letters, settings, tables, person, masker))
+        report.letters = _contended(
+            partial(_erase_letters, settings, tables, person, masker, recorder.run_id)
+        )
         on_progress("Building and publishing")
         forget_rows(settings, recorder.run_id)
         transform.begin_anew(settings, recorder.run_id)
         chain.build_and_publish(settings, recorder)
         # A landing that was on may have kept a letter that it had judged before.
-        report.letters += _contended(partial(_erase_letters, settings, tables, person, masker))
+        report.letters += _contended(
+            partial(_erase_letters, settings, tables, person, masker, recorder.run_id)
+        )
         on_progress("Forgetting former versions")
         forget_manifests(settings.published)
         contracts = load_contracts(settings.project_dir)
@@ -213,7 +217,11 @@ def _hashes_of(
 
 @again_if_overtaken
 def _erase_rows(
-    connection: duckdb.DuckDBPyConnection, settings: Settings, table: Table, person: Person
+    connection: duckdb.DuckDBPyConnection,
+    settings: Settings,
+    table: Table,
+    person: Person,
+    run_id: str,
 ) -> int:
     """Rewrite the raw table, upon the version read; returns the rows that named the person."""
     found = DeltaTable(_path(settings, table))
@@ -239,7 +247,9 @@ def _erase_rows(
         mode="overwrite",
         partition_by=PARTITIONS,
         writer_properties=COMPRESSED,
-        commit_properties=CommitProperties(max_commit_retries=0),
+        commit_properties=CommitProperties(
+            custom_metadata={"run_id": run_id}, max_commit_retries=0
+        ),
     )
     return int(rows)
 
@@ -249,7 +259,7 @@ def _erase_rows(
 
 @again_if_overtaken
 def _erase_letters(
-    settings: Settings, tables: Sequence[Table], person: Person, masker: Masker
+    settings: Settings, tables: Sequence[Table], person: Person, masker: Masker, run_id: str
 ) -> int:
     """Empty the letters that name the person; their places stay counted."""
     path = str(settings.raw / dead_letters.FOLDER)
@@ -269,6 +279,8 @@ def _erase_letters(
             pa.Table.from_pylist(letters, dead_letters.SCHEMA),
             mode="overwrite",
             writer_properties=COMPRESSED,
-            commit_properties=CommitProperties(max_commit_retries=0),
+            commit_properties=CommitProperties(
+                custom_metadata={"run_id": run_id}, max_commit_retries=0
+            ),
         )
     return emptied

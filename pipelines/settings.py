@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     spark_password: str | None = None
     spark_raw: str | None = None
     redis: str | None = Field(default=None, pattern=r"^rediss?://[^/]")
+    lineage_url: str | None = Field(default=None, pattern=r"^(https?|kafka)://[^/]")
+    lineage_api_key: str | None = None
+    lineage_timeout: float = Field(default=2.0, gt=0, le=60)
+    lineage_namespace: str = Field(default="lakehouse", min_length=1)
     # Variables that the clients of these services read, too: they have no prefix of ours.
     prefect_api_url: str | None = _client("prefect_api_url")
     prefect_api_auth_string: str | None = _client("prefect_api_auth_string")

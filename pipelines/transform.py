@@ -83,11 +83,19 @@ class Build:
         """dbt's project, parsed when it is asked for; raises as `Project`."""
         return Project(self._settings, self._on_node)
 
-    def make(self, *selection: str) -> None:
-        """Build and test what dbt's arguments select; raises as `Project.build`."""
+    def make(
+        self,
+        *selection: str,
+        on_results: Callable[[list[Any]], None] = lambda results: None,
+    ) -> None:
+        """Build and test what dbt's arguments select; raises as `Project.build`.
+
+        Args:
+            on_results: is given dbt's results of all nodes, also where some have failed.
+        """
         if self.report.full_refresh:
             selection = (*selection, "--full-refresh")
-        results = self.project.build(*selection)
+        results = self.project.build(*selection, on_results=on_results)
         for result in results:
             kind = result.node.resource_type
             self.report.models += kind == "model"

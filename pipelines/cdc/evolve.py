@@ -58,6 +58,7 @@ def evolve_raw_tables(
     contracts: Contracts,
     connection: duckdb.DuckDBPyConnection,
     masker: Masker,
+    run_id: str,
     writer: Writer = LAKEHOUSE,
 ) -> None:
     """Bring every raw table to its contract; costs nothing where it has been.
@@ -70,7 +71,7 @@ def evolve_raw_tables(
     masker.install(connection)
     for table in contracts.tables:
         try:
-            _evolve(raw_path(raw, table), table, connection, masker, writer)
+            _evolve(raw_path(raw, table), table, connection, masker, run_id, writer)
         except CommitFailedError as error:
             raise LakehouseError(
                 f"{table.topic} is to be brought to its new contract, but another process keeps "
@@ -98,6 +99,7 @@ def _evolve(
     table: Table,
     connection: duckdb.DuckDBPyConnection,
     masker: Masker,
+    run_id: str,
     writer: Writer,
 ) -> None:
     found = DeltaTable(str(path))
@@ -110,7 +112,7 @@ def _evolve(
     rows = _fill(former, table, present, connection, masker)
     is_widened = any(wanted.field(name).type != present.field(name).type for name in present.names)
     commit = CommitProperties(
-        custom_metadata={"schema_version": table.version},
+        custom_metadata={"schema_version": table.version, "run_id": run_id},
         app_transactions=[Transaction(CONTRACT, contract_mark(table))],
         max_commit_retries=0,
     )

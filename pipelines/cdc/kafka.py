@@ -58,6 +58,7 @@ class KafkaSource:
         batch_rows, batch_bytes, batch_seconds: whichever is reached first closes a batch.
         answer_seconds: how long the cluster may take to answer a question.
         topics_seconds: following, how often to look for topics that have come since.
+        on_batch: is told what has landed so far, after each batch.
     """
 
     bootstrap: str
@@ -73,6 +74,7 @@ class KafkaSource:
     topics_seconds: float = 30.0
     stop: Event = field(default_factory=Event, repr=False)
     metrics: Metrics = field(default_factory=Metrics, repr=False)
+    on_batch: Callable[[LandReport], None] = field(default=lambda report: None, repr=False)
 
 
 def land_kafka(
@@ -396,6 +398,7 @@ class _Reader:
                 "freshness_seconds": round((now() - newest).total_seconds(), 1) if newest else None,
             }
             self._save(share.topic, told)
+        self._source.on_batch(self._landing.report)
         if self._source.follow:
             self._tell_kafka(shares)
 

@@ -152,7 +152,7 @@ class Landing:
         self.masker = load_masker(settings)
         self.ledger, overview = books.open_ledger(settings.raw, contracts)
         create_raw_tables(settings.raw, contracts, writer)
-        evolve_raw_tables(settings.raw, contracts, connection, self.masker, writer)
+        evolve_raw_tables(settings.raw, contracts, connection, self.masker, run_id, writer)
         resolutions.complete(settings.raw, self.ledger, run_id)
         # Names and stamps of the files that were read to their end.
         names, stamps = (overview[name].to_pylist() for name in ("source_file", "source_stamp"))

@@ -88,7 +88,7 @@ def replay(
             if repaired is not None:
                 repaired = _one_line(repaired, len(letters))
             with connect(settings) as connection:
-                evolve_raw_tables(settings.raw, contracts, connection, masker)
+                evolve_raw_tables(settings.raw, contracts, connection, masker, run_id)
                 for topic in pc.unique(letters["topic"]).to_pylist():
                     kind = _SharedTopicReplay if contracts.sharing(topic) else _TopicReplay
                     one = kind(

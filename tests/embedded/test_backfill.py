@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from pipelines.backfill import Days, mark
-from pipelines.chain import Recorder, publish_built
+from pipelines.chain import publish_built, recorded
 from pipelines.contract import load_contracts
 from pipelines.lake.ids import new_id
 from pipelines.lake.publish import PUBLICATION, Source, read_manifest
@@ -156,9 +156,8 @@ def spoiled(demo: Lakehouse, tmp_path: Path) -> Lakehouse:
             assert count > 0, statement
     green = json.loads((lakehouse.home / "state" / "last-green-build.json").read_text())
     sources = [Source(*source) for source in green["sources"]]
-    publish_built(
-        settings_of(lakehouse), BuildReport("spoiled", sources=sources), Recorder("spoiler")
-    )
+    with recorded(settings_of(lakehouse), "spoil") as recorder:
+        publish_built(settings_of(lakehouse), BuildReport("spoiled", sources=sources), recorder)
     return lakehouse
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pyarrow as pa
 import pytest
@@ -120,6 +121,7 @@ def test_a_landing_registers_its_tables_and_their_last_batches(
             told = client.get_table("raw", "shop_public_order").parameters
         assert told["lakehouse.batch_id"] == batch
         assert told["lakehouse.schema_version"]
+        assert UUID(told["lakehouse.run_id"])
     tables = {name for (name,) in trino_server.query("show tables from raw")[1]}
     assert "_ledger" in tables
     assert len(tables) == 1 + len(load_contracts(REPOSITORY / "dbt_project").tables)

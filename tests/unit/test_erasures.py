@@ -125,7 +125,7 @@ def test_an_erasure_in_the_middle_of_a_landing_is_minded(
     def erasing(*arguments: Any) -> None:
         if Erasures(lake.raw, masker).add(person, "e2", now()):
             with connect(lake.settings) as connection:
-                assert _erase_rows(connection, lake.settings, ORDER, person) == 1
+                assert _erase_rows(connection, lake.settings, ORDER, person, "run") == 1
         judge(*arguments)
 
     monkeypatch.setattr(novelty, "judge", erasing)
@@ -141,8 +141,9 @@ def test_rows_are_rewritten_and_others_keep_what_they_have(lake: Lake) -> None:
     )  # fmt: skip
     with connect(lake.settings) as connection:
         person = Person("client", str(OTHER))
-        assert _erase_rows(connection, lake.settings, CLIENT, person) == 2
-        assert _erase_rows(connection, lake.settings, CLIENT, person) == 0
+        assert _erase_rows(connection, lake.settings, CLIENT, person, "run") == 2
+        assert lake.table(CLIENT.topic).history(1)[0]["run_id"] == "run"
+        assert _erase_rows(connection, lake.settings, CLIENT, person, "run") == 0
     rows = lake.rows(CLIENT.topic)
     assert [row["client_id"] for row in rows] == [-1, 9, 10]
     assert [row["city"] for row in rows] == [None, "Lyon", "Lyon"]

@@ -123,6 +123,18 @@ def test_a_column_that_the_contract_no_longer_names_is_refused(lake: Lake) -> No
     assert "dropped: true" in refused.value.remedy
 
 
+def test_the_commit_that_follows_a_contract_names_its_run(lake: Lake) -> None:
+    lake.deliver(thing(0, hat="red"))
+    for contract in (
+        under(lake, WIDE, HAT),
+        under(lake, WIDE, HAT, Column(name="bag", type="date")),
+    ):
+        contract.land()
+        (commit,) = contract.table().history(1)
+        assert commit["schema_version"] == contract.contracts.tables[0].version
+        assert commit["run_id"]
+
+
 # Beside others, and after crashes
 
 

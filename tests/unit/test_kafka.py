@@ -400,6 +400,21 @@ def test_following_lands_by_rows_and_by_seconds_until_it_is_stopped(
     lake.assert_reconciled()
 
 
+def test_who_asks_is_told_after_each_batch_what_has_landed_so_far(
+    lake: Lake, broker: Broker
+) -> None:
+    told: list[int] = []
+    broker.send(*things(0, 3))
+    with Follower(
+        broker, lake, batch_rows=4, batch_seconds=0.3,
+        on_batch=lambda report: told.append(report.landed),
+    ) as follower:  # fmt: skip
+        follower.wait_for(lambda: told == [4])
+        broker.send(*things(4, 5))
+        follower.wait_for(lambda: told[-1] == 6)
+        follower.stop()
+
+
 def test_a_topic_that_comes_while_others_are_followed_is_followed_too(
     lake: Lake, broker: Broker
 ) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 from structlog.testing import capture_logs
 
+from pipelines.cdc import land as landing
 from pipelines.cdc.land import opened
 from pipelines.errors import UsageError
 from pipelines.lake.metastore import Metastore, connected, table_name
-from tests.unit.events import Lake
+from tests.unit.events import TOPIC, Lake, thing
 
 AWAY = "thrift://127.0.0.1:1"
 
@@ -38,3 +41,18 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 def test_names_have_no_dots() -> None:
     assert table_name("shop.public.Order-Item") == "shop_public_order_item"
+
+
+def test_each_batch_tells_the_metastore_its_run(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Mapping[str, Mapping[str, str]]] = []
+
+    class Noting:
+        note = staticmethod(told.append)
+
+    monkeypatch.setattr(landing, "_metastore", lambda settings: Noting())
+    lake.deliver(thing(0))
+    properties = told[-1][TOPIC]
+    batches = {row["batch_id"]: row["run_id"] for row in lake.ledger()}
+    assert properties["run_id"] == batches[properties["batch_id"]]

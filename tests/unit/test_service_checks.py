@@ -1,4 +1,4 @@
-"""What `doctor` says of Prefect, MLflow and Redis; tests/stack asks the real ones."""
+"""What `doctor` says of Prefect, MLflow, Marquez and Redis; tests/stack asks the real ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
 @pytest.fixture(autouse=True)
 def services_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the checks of what runs here, which take a second."""
-    checks = {name: doctor._CHECKS[name] for name in ("prefect", "mlflow", "redis")}
+    checks = {name: doctor._CHECKS[name] for name in ("prefect", "mlflow", "lineage", "redis")}
     monkeypatch.setattr(doctor, "_CHECKS", checks)
 
 
@@ -252,3 +252,33 @@ def test_variables_of_clients_are_settings(tmp_path: Path, monkeypatch: pytest.M
     told = load_settings()
     assert told.prefect_api_url == "http://environment/api"
     assert told.mlflow_tracking_uri == "http://file"
+
+
+# Lineage
+
+MARQUEZ = {"/api/v1/namespaces": (200, '{"namespaces": []}')}
+
+
+def test_marquez_is_told_where_it_answers(tmp_path: Path) -> None:
+    with rest(MARQUEZ, "Bearer secret") as address:
+        url = f"http://{address}"
+        found = examine(settings(tmp_path, lineage_url=url, lineage_api_key="secret"))
+        (refused,) = wrong(tmp_path, lineage_url=url, lineage_api_key="another")
+    assert [(finding.check, finding.ok) for finding in found] == [("lineage", True)]
+    assert "refuses with 401" in refused.detail
+    assert "LAKEHOUSE_LINEAGE_API_KEY" in refused.remedy
+
+
+def test_what_is_not_marquez_is_a_finding(tmp_path: Path) -> None:
+    with rest({"/api/v1/namespaces": (200, "hello")}) as address:
+        (finding,) = wrong(tmp_path, lineage_url=f"http://{address}")
+        (gone,) = wrong(tmp_path, lineage_url=f"http://{address}1")
+    assert "is not the API of Marquez" in finding.detail
+    assert "LAKEHOUSE_LINEAGE_URL" in gone.remedy
+
+
+@pytest.mark.parametrize("url", ["kafka://broker:9092/lineage", "https://host/openlineage"])
+def test_what_only_takes_events_is_left_to_the_run(tmp_path: Path, url: str) -> None:
+    (finding,) = examine(settings(tmp_path, lineage_url=url))
+    assert finding.ok
+    assert url in finding.detail

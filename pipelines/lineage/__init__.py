@@ -1,0 +1,1 @@
+"""Lineage: what was made of what, as OpenLineage events of every run and step."""
