@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 import structlog
@@ -99,7 +101,8 @@ def run(
     # What is missing for the build is told before anything lands.
     targets.variables(settings)
     with recorded(settings, command) as recorder:
-        landing = land_step(settings, source, recorder.lineage, on_progress)
+        with _gates_imported_meanwhile(settings, on_progress) as on_topic:
+            landing = land_step(settings, source, recorder.lineage, on_topic)
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
@@ -107,6 +110,27 @@ def run(
         if settings.target in GATED and built.sources:
             manifest = publish_built(settings, built, recorder, on_progress)
     return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
+
+
+@contextmanager
+def _gates_imported_meanwhile(settings: Settings, on_progress: Progress) -> Iterator[Progress]:
+    """What tells of progress, and once there is any has the gates' library imported beside it.
+
+    That takes seconds of one core, while a landing mostly waits for disk and the other one.
+    """
+    imports = Thread(target=import_module, args=("pipelines.quality.gate",))
+
+    def tell(step: Step, detail: str) -> None:
+        if settings.target in GATED and imports.ident is None:
+            imports.start()
+        on_progress(step, detail)
+
+    try:
+        yield tell
+    finally:
+        # dbt shares modules with it: they are not imported by two threads at once.
+        if imports.ident is not None:
+            imports.join()
 
 
 @contextmanager
