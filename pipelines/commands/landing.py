@@ -30,6 +30,7 @@ from pipelines.commands.options import (
     Topics,
 )
 from pipelines.errors import UsageError
+from pipelines.lineage.store import folder as lineage_folder
 from pipelines.quality.gatekeeper import docs_folder
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out, print_json
@@ -207,6 +208,7 @@ def run_chain(
             f"({seconds['publish']:.1f} s)",
             highlight=False,
         )
+    err.print(f"[green]✓[/] lineage  {lineage_folder(settings)}", highlight=False, soft_wrap=True)
     for topic in landing.topics.values():
         if topic.waiting_bytes:
             err.print(f"[yellow]![/] {topic.topic}: an unfinished last line waits for its rest")

@@ -68,6 +68,7 @@ def show(
     for line in (
         f'{program} sql "from marts.mart_product_performance order by revenue_rank limit 10"',
         f'{program} sql "from marts.mart_stock_coverage where is_below_reorder_point limit 10"',
+        f"{program} lineage marts.mart_client_rfm.monetary --upstream",
         f"{program} status",
         "cd dbt_project && ../.venv/bin/dbt docs generate",
     ):
