@@ -20,6 +20,7 @@ from pipelines.lake import lock
 from pipelines.lake.ids import new_id
 from pipelines.resnapshot import resnapshot, signal_for
 from pipelines.settings import Settings
+from pipelines.transform import BuildReport
 from tests.embedded.dbt_helpers import PROJECT
 from tests.unit.events import KEY, NARROW, T0_US, envelope, message
 
@@ -81,8 +82,13 @@ def shop(tmp_path: Path) -> Shop:
     return shop
 
 
+def built(shop: Shop) -> BuildReport:
+    with chain.recorded(shop.settings, "build") as recorder:
+        return chain.build_checked(shop.settings, recorder)
+
+
 def test_what_the_snapshot_of_the_new_epoch_lacks_is_gone_and_counted(shop: Shop) -> None:
-    assert not chain.build_checked(shop.settings, chain.Recorder("first")).full_refresh
+    assert not built(shop).full_refresh
     assert shop.query("select count(*) from staging.stg_transporter") == [(3,)]
 
     # A restored backup: the log begins anew, and its messages follow the last ones of the old log.
@@ -99,7 +105,7 @@ def test_what_the_snapshot_of_the_new_epoch_lacks_is_gone_and_counted(shop: Shop
     ]
     assert shop.land(*snapshot, shop.change(3, lsn=60, seconds=210, op="u")).landed == 3
 
-    assert chain.build_checked(shop.settings, chain.Recorder("second")).full_refresh
+    assert built(shop).full_refresh
     current = "select transporter_id, transporter_name from staging.stg_transporter order by 1"
     assert shop.query(current) == [(1, "at 50"), (3, "at 60")]
     gone = "select transporter_id from staging.base_transporter where _is_deleted and _op <> 'p'"
