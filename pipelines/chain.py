@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import structlog
 
 from pipelines import targets
+from pipelines.caller import COMMAND_LINE, Call, Caller, directly
 from pipelines.cdc.kafka import KafkaSource, land_kafka
 from pipelines.cdc.land import LandReport, land
 from pipelines.contract import load_contracts
-from pipelines.errors import LakehouseError
+from pipelines.dbt_project import Project
+from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_run_id, now
@@ -24,9 +27,13 @@ from pipelines.lake.publish import Manifest, publish, read_manifest
 from pipelines.lake.storage import clear_about_storage
 from pipelines.quality.gatekeeper import GateBlocked, Gatekeeper
 from pipelines.quality.promises import translated
+from pipelines.quality.suites import GATES
 from pipelines.quality.warehouse import GATED
 from pipelines.settings import EMBEDDED, Settings
-from pipelines.transform import STAGING, Build, BuildReport
+from pipelines.transform import STAGING, Build, BuildReport, is_built
+
+if TYPE_CHECKING:
+    from pipelines.quality.results import GateReport
 
 log = structlog.get_logger()
 
@@ -43,11 +50,13 @@ class Recorder:
     """What is kept of a run while it is on.
 
     Attributes:
+        call: how its steps are called.
         told: what its record shall tell if it ends well.
         seconds: how long each step took.
     """
 
     run_id: str
+    call: Call = directly
     told: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
@@ -75,6 +84,7 @@ def run(
     source: Path | KafkaSource | None = None,
     *,
     command: str = "lakehouse run",
+    by: Caller = COMMAND_LINE,
     on_progress: Progress = lambda step, detail: None,
 ) -> RunReport:
     """Land what is new, build what follows from it, publish it if all its tests pass.
@@ -91,8 +101,10 @@ def run(
     """
     # What is missing for the build is told before anything lands.
     targets.variables(settings)
-    with recorded(settings, command) as recorder:
-        landing = land_new(settings, source, recorder.run_id, on_progress)
+    with recorded(settings, command, by) as recorder:
+        landing = recorder.call(
+            "land", lambda: land_new(settings, source, recorder.run_id, on_progress)
+        )
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
@@ -102,20 +114,74 @@ def run(
     return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
 
 
+def rebuild(settings: Settings, command: str, by: Caller = COMMAND_LINE) -> BuildReport:
+    """`run` without its landing: build what follows from what has landed, and publish it.
+
+    Raises:
+        As `run`.
+    """
+    targets.variables(settings)
+    with recorded(settings, command, by) as recorder:
+        built = build_checked(settings, recorder)
+        if settings.target == EMBEDDED:
+            publish_built(settings, built, recorder)
+    return built
+
+
+def land_alone(
+    settings: Settings,
+    source: Path | KafkaSource | None,
+    by: Caller = COMMAND_LINE,
+) -> LandReport:
+    """Land what is new, and no more; others may land or build meanwhile.
+
+    Raises:
+        LakehouseError: as `run`.
+    """
+    run_id = by.run_id or new_run_id()
+    with structlog.contextvars.bound_contextvars(run_id=run_id), clear_about_storage(settings):
+        return by.call("land", lambda: land_new(settings, source, run_id))
+
+
+def check_built(settings: Settings, command: str, by: Caller = COMMAND_LINE) -> list[GateReport]:
+    """Hold the gates on what is built as it is, without building anything.
+
+    Raises:
+        UsageError: the target has no gates.
+        LakehouseError: nothing is built yet.
+        GateBlocked: a rule does not hold that must.
+    """
+    targets.variables(settings)
+    if settings.target not in GATED:
+        raise UsageError(f"there are no gates on {settings.target}", "its tests are run by dbt")
+    if not is_built(settings):
+        raise LakehouseError(
+            f"nothing is built in {settings.home} yet", "begin with `lakehouse run`"
+        )
+    with recorded(settings, command, by) as recorder:
+        keeper = Gatekeeper(settings, Project(settings).manifest, recorder.run_id)
+        for gate in GATES:
+            recorder.call(f"gate-{gate}", partial(keeper.check, gate))
+        keeper.write_docs()
+    return keeper.reports
+
+
 @contextmanager
-def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
+def recorded(settings: Settings, command: str, by: Caller = COMMAND_LINE) -> Iterator[Recorder]:
     """Hold the lake for a run, and leave a record of it, whether it ends well or not.
 
     Raises:
         Busy: another run holds this lake.
     """
-    run_id = new_run_id()
+    run_id = by.run_id or new_run_id()
     structlog.contextvars.bind_contextvars(run_id=run_id)
     record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(now())}
-    recorder = Recorder(run_id)
-    with lock.exclusive(settings.state, command):
+    recorder = Recorder(run_id, by.call)
+    with ExitStack() as held:
+        by.call("hold", lambda: held.enter_context(lock.exclusive(settings.state, command)))
         try:
-            with clear_about_storage(settings):
+            with ExitStack() as told:
+                by.call("reach", lambda: told.enter_context(clear_about_storage(settings)))
                 yield recorder
             record |= {"status": "completed"} | recorder.told
         except BaseException as error:
@@ -150,22 +216,23 @@ def build_checked(
     build = Build(settings, on_node=lambda name: on_progress("build", name))
     if build.report.skipped or settings.target not in GATED:
         if not build.report.skipped:
-            build.make()
+            recorder.call("build", build.make)
             build.accept()
         recorder.finished("build")
         return build.report
     keeper = Gatekeeper(settings, build.project.manifest, recorder.run_id)
     is_rule = translated(build.project.manifest)
-    build.make("--select", STAGING, "--exclude", *is_rule)
+    recorder.call("stage", lambda: build.make("--select", STAGING, "--exclude", *is_rule))
     recorder.finished("stage")
     on_progress("gate", "staging")
-    keeper.check("staging")
+    recorder.call("gate-staging", lambda: keeper.check("staging"))
     recorder.finished("gate")
     # Cautious: a test that compares marts with staging is one of the marts.
-    build.make("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
+    of_marts = ("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
+    recorder.call("build", lambda: build.make(*of_marts))
     recorder.finished("build")
     on_progress("gate", "marts")
-    keeper.check("marts")
+    recorder.call("gate-marts", lambda: keeper.check("marts"))
     keeper.write_docs()
     build.report.gates = keeper.reports
     build.accept()
@@ -206,20 +273,24 @@ def publish_built(
         recorder.finished("publish")
         return former
     on_progress("publish", f"{len(built.sources)} tables")
+    manifest = recorder.call("publish", lambda: _publish(settings, built, recorder.run_id))
+    recorder.finished("publish")
+    return manifest
+
+
+def _publish(settings: Settings, built: BuildReport, run_id: str) -> Manifest:
     with connect_warehouse(settings) as connection:
         (dated,) = connection.execute(
             "select cast(max(business_date) as varchar) from intermediate.int_business_date"
         ).fetchall()
-        manifest = publish(
+        return publish(
             connection,
             built.sources,
             settings.published,
-            run_id=recorder.run_id,
+            run_id=run_id,
             build_id=built.build_id,
             business_date=dated[0],
         )
-    recorder.finished("publish")
-    return manifest
 
 
 def _runs_file(settings: Settings) -> Path:

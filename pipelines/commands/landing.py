@@ -30,14 +30,12 @@ from pipelines.commands.options import (
     Topics,
 )
 from pipelines.errors import UsageError
-from pipelines.lake.ids import new_run_id
-from pipelines.lake.storage import clear_about_storage
 from pipelines.quality.gatekeeper import docs_folder
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out, print_json
 
 if TYPE_CHECKING:
-    from pipelines.quality.gate import GateReport
+    from pipelines.quality.results import GateReport
 
 
 def land(
@@ -90,8 +88,7 @@ def land(
             if metrics_port is not None:
                 stack.enter_context(served(stream.metrics, metrics_host, metrics_port))
         stack.enter_context(err.status("Following …" if follow else "Landing …"))
-        stack.enter_context(clear_about_storage(settings))
-        report = chain.land_new(settings, stream or source, new_run_id())
+        report = chain.land_alone(settings, stream or source)
     print_landing(report, as_json)
     _judge_dead_letters(report, strict)
 

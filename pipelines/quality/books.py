@@ -21,7 +21,7 @@ from pipelines.lake.tables import (
     open_or_create,
     read,
 )
-from pipelines.quality.gate import GateReport, Result
+from pipelines.quality.results import GateReport, Result
 
 RESULTS, QUARANTINE = QUALITY_TABLES
 

@@ -16,7 +16,8 @@ from pipelines.quality.warehouse import warehouse
 from pipelines.settings import EMBEDDED, Settings
 
 if TYPE_CHECKING:
-    from pipelines.quality.gate import GateReport, Inspector, Result
+    from pipelines.quality.gate import Inspector
+    from pipelines.quality.results import GateReport, Result
 
 log = structlog.get_logger()
 
