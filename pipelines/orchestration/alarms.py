@@ -23,6 +23,8 @@ from pipelines.orchestration.artifacts import LANDED, PUBLISHED
 
 # Heartbeats come every 30 seconds, the shortest that Prefect has: one may be lost, two may not.
 SILENCE = timedelta(seconds=70)
+# A worker dies of a run that comes again before it has let go of the former try.
+PAUSE = timedelta(seconds=20)
 # Counted from 1. A run that never began has none; it is reported, and not tried again: what kills
 # a process before it says a word will do so for ever.
 RETRIED_AFTER = ("1", "2")
@@ -34,7 +36,8 @@ _OURS = {"prefect.resource.id": "prefect.tag.lakehouse", "prefect.resource.role"
 
 def care_for_runs() -> list[AutomationCore]:
     """What is done by itself about runs whose process is gone."""
-    signs_of_life = {f"{_RUN}.Pending", f"{_RUN}.Running", f"{_RUN}.heartbeat"}
+    alive = ("Submitting", "InfrastructurePending", "Pending", "Running", "Retrying", "heartbeat")
+    signs_of_life = {f"{_RUN}.{sign}" for sign in alive}
     return [
         AutomationCore(
             name="lakehouse: a silent run has crashed",
@@ -60,10 +63,13 @@ def care_for_runs() -> list[AutomationCore]:
             name="lakehouse: a crashed run is tried again",
             description="Every flow may be repeated; the third crash is the last.",
             trigger=EventTrigger(
-                posture=Posture.Reactive,
+                posture=Posture.Proactive,
                 match={**_ANY_RUN, "prefect.run-count": list(RETRIED_AFTER)},
                 match_related=_OURS,
-                expect={f"{_RUN}.Crashed"},
+                for_each={"prefect.resource.id"},
+                after={f"{_RUN}.Crashed"},
+                expect={f"{_RUN}.*"},
+                within=PAUSE,
             ),
             actions=[
                 ChangeFlowRunState(
@@ -76,12 +82,12 @@ def care_for_runs() -> list[AutomationCore]:
     ]
 
 
-def alarms(blocks: Sequence[UUID], silence_hours: int) -> list[AutomationCore]:
+def alarms(blocks: Sequence[UUID], silence: timedelta) -> list[AutomationCore]:
     """Who is told what.
 
     Args:
         blocks: documents of notification blocks; without any there is no alarm.
-        silence_hours: how long nothing may land, or be published, before that is an alarm.
+        silence: how long nothing may land, or be published, before that is an alarm.
     """
     of_a_run = (
         "{{ flow.name }} {{ flow_run.name }}: {{ flow_run.state.name }}\n"
@@ -111,7 +117,7 @@ def alarms(blocks: Sequence[UUID], silence_hours: int) -> list[AutomationCore]:
         ),
     ]
     for event, what in ((LANDED, "nothing has landed"), (PUBLISHED, "nothing was published")):
-        subject = f"lakehouse: {what} for {silence_hours} hours"
+        subject = f"lakehouse: {what} for {silence}"
         told.append(
             AutomationCore(
                 name=f"lakehouse: {what}",
@@ -119,7 +125,7 @@ def alarms(blocks: Sequence[UUID], silence_hours: int) -> list[AutomationCore]:
                     posture=Posture.Proactive,
                     match={"prefect.resource.id": "lakehouse.lake"},
                     expect={event},
-                    within=timedelta(hours=silence_hours),
+                    within=silence,
                 ),
                 actions=_notifications(blocks, subject, "See `lakehouse status`."),
             )

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import yaml
@@ -51,7 +52,7 @@ def deploy(settings: Settings) -> Deployed:
         told = recipients.save(settings)
         wanted = [
             *alarms.care_for_runs(),
-            *alarms.alarms(list(told.values()), settings.silence_hours),
+            *alarms.alarms(list(told.values()), timedelta(hours=settings.silence_hours)),
         ]
         alarms.save(client, wanted)
     names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
