@@ -1,4 +1,4 @@
-"""The commands `lakehouse flows deploy` and `lakehouse flows work`, by the side of Prefect."""
+"""The commands `lakehouse flows deploy`, `work` and `tell`, on Prefect's server."""
 
 from __future__ import annotations
 
@@ -46,6 +46,19 @@ def work(
     if name:
         command += ["--name", name]
     os.execv(sys.executable, command)  # noqa: S606
+
+
+@app.command()
+def tell(
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(help="What to tell.")] = "a test of the alarms",
+) -> None:
+    """Try the recipients of alarms: tell each something, from this machine."""
+    settings: Settings = context.obj
+    _reach(settings)
+    from pipelines.orchestration.recipients import tell
+
+    out.print(f"told: {', '.join(tell(settings, text))}", highlight=False)
 
 
 def _reach(settings: Settings) -> None:

@@ -6,10 +6,12 @@ from typing import cast
 from urllib.parse import quote, urlencode, urlsplit
 from uuid import UUID
 
+from httpx import HTTPError
+from prefect.blocks.abstract import NotificationError
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from pydantic import SecretStr
 
-from pipelines.errors import UsageError
+from pipelines.errors import LakehouseError, UsageError
 from pipelines.settings import Settings
 
 _TLS_PORT = 587
@@ -45,6 +47,35 @@ def save(settings: Settings) -> dict[str, UUID]:
         name: cast(UUID, block.save(name, overwrite=True))
         for name, block in blocks(settings).items()
     }
+
+
+def tell(settings: Settings, text: str) -> list[str]:
+    """Tell all recipients something, from here; returns their names.
+
+    Raises:
+        LakehouseError: there is none, or somebody was not reached; the others have been told.
+        UsageError: as `blocks`.
+    """
+    wanted = blocks(settings)
+    if not wanted:
+        raise LakehouseError(
+            "nobody is told anything",
+            "name somebody by LAKEHOUSE_NOTIFY_WEBHOOK, LAKEHOUSE_NOTIFY_SLACK or "
+            "LAKEHOUSE_NOTIFY_SMTP",
+        )
+    failed = {}
+    for name, block in wanted.items():
+        try:
+            with block.raise_on_failure():
+                block.notify(text, subject="lakehouse")
+        except (HTTPError, NotificationError) as error:
+            failed[name] = str(getattr(error, "log", None) or error).strip()
+    if failed:
+        told = "; ".join(f"{name}: {why}" for name, why in failed.items())
+        raise LakehouseError(
+            f"not reached: {told}", "correct the address, or start who listens there"
+        )
+    return list(wanted)
 
 
 def _webhook(name: str, url: str, content: dict[str, str]) -> CustomWebhookNotificationBlock:

@@ -92,21 +92,23 @@ class Prefect:
     def artifacts(self, run: str) -> dict[str, Any]:
         """Key → what a flow run has shown."""
         content = {"artifacts": {"flow_run_id": {"any_": [run]}}}
-        return {
-            found["key"]: found["data"] for found in self.call("artifacts/filter", content).json()
-        }
+        shown = self.call("artifacts/filter", content).json()
+        return {artifact["key"]: artifact["data"] for artifact in shown}
 
     # Processes
 
-    def lakehouse(self, *arguments: str, **told: str) -> str:
+    def lakehouse(self, *arguments: str) -> str:
         """What the command line answers; it must succeed."""
-        done = subprocess.run(
-            [sys.executable, "-m", "pipelines.cli", *arguments],
-            env=self.environment | told, cwd=REPOSITORY, capture_output=True, text=True,
-            check=False, timeout=300,
-        )  # fmt: skip
+        done = self.tried(*arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def tried(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", *arguments],
+            env=self.environment, cwd=REPOSITORY, capture_output=True, text=True, check=False,
+            timeout=300,
+        )  # fmt: skip
 
     @contextmanager
     def worker(self, name: str, limit: int = 2) -> Iterator[Process]:

@@ -47,7 +47,7 @@ def prefect(
     letters: tuple[str, list[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Prefect]:
-    """The server with all deployments, and alarms that go to three places, one of them away."""
+    """The server with all deployments, and alarms that go to three places; one answers nobody."""
     platform_db.up(["prefect"])
     found = Prefect.of(platform_db, tmp_path_factory.mktemp("flows"))
     (nobody,) = free_ports(1)
@@ -262,8 +262,10 @@ def test_a_gate_that_blocks_fails_the_run_once_and_tells_whom_it_can(
     text = next(text for text in hook[1] if "daily: Failed" in text)
     assert "the gate on staging blocks" in json.loads(text)["text"]
     within(30, lambda: any("Subject: daily: Failed" in text for text in letters[1]), list)
-    failed = {"filter": {"event": {"name": ["prefect.automation.action.failed"]}}}
-    within(30, lambda: prefect.call("events/filter", failed).json()["total"] > 0, list)
+    away = prefect.tried("flows", "tell", "is anybody there?")
+    assert away.returncode == 1
+    assert "not reached: lakehouse-webhook: " in away.stderr
+    assert any("is anybody there?" in text for text in hook[1])
 
 
 def test_a_late_run_and_silence_are_told(prefect: Prefect, hook: tuple[str, list[str]]) -> None:
