@@ -12,6 +12,7 @@ import sys
 from bench import (
     batches,
     engines,
+    flows,
     follow,
     freshness,
     gates,
@@ -27,6 +28,7 @@ from bench import (
 BENCHES = {
     "batches": batches.main,
     "engines": engines.main,
+    "flows": flows.main,
     "follow": follow.main,
     "freshness": freshness.main,
     "gates": gates.main,

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
-from pipelines import chain
+from pipelines import chain, records
 from pipelines.lake.ids import new_run_id
+from pipelines.records import Recorder
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.transform import Build, BuildReport
 
@@ -24,7 +25,7 @@ def _silent(settings: Settings, run_id: str, command: str) -> Iterator[Any]:
 
 
 def _build_alone(
-    settings: Settings, recorder: chain.Recorder, on_progress: chain.Progress
+    settings: Settings, recorder: Recorder, on_progress: chain.Progress
 ) -> BuildReport:
     build = Build(settings)
     if not build.report.skipped:
@@ -36,7 +37,7 @@ def _build_alone(
 
 def main() -> None:
     """Run the chain once, with its two steps left out."""
-    chain.recording = _silent
+    records.recording = _silent
     chain.build_checked = _build_alone
     # Nothing is to be imported ahead.
     chain._gates_imported_meanwhile = _nothing

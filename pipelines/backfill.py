@@ -13,11 +13,14 @@ from datetime import UTC, date, datetime, time
 import duckdb
 
 from pipelines import chain, transform
+from pipelines.caller import COMMAND_LINE, Caller
 from pipelines.contract import Table, load_contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import staged
 from pipelines.lake.duck import connect_warehouse
+from pipelines.lake.ids import new_run_id
 from pipelines.lake.publish import PUBLICATION, Manifest, read_manifest
+from pipelines.records import recorded
 from pipelines.settings import Settings
 from pipelines.table_names import tables_called
 from pipelines.targets import refuse_server
@@ -102,6 +105,8 @@ def backfill(
     days: Days,
     names: Collection[str] = (),
     *,
+    command: str = COMMAND,
+    by: Caller = COMMAND_LINE,
     on_progress: chain.Progress = lambda step, detail: None,
 ) -> BackfillReport:
     """Make anew what the events of these days concern, and publish it if all tests pass.
@@ -123,9 +128,10 @@ def backfill(
             "a backfill repeats what was built: begin with `lakehouse run`, or name another lake "
             "with --home",
         )
-    with chain.recorded(settings, COMMAND) as recorder:
+    with recorded(settings, command, by) as recorder:
         on_progress("mark", "what these days concern")
-        marked = mark(settings, tables, days, recorder.run_id)
+        # Not the run's id, which a run that is tried again has a second time.
+        marked = recorder.call("mark", lambda: mark(settings, tables, days, new_run_id()))
         recorder.finished("mark")
         if not marked:
             return BackfillReport(recorder.run_id, [])

@@ -2,40 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from pipelines import targets
+from pipelines.caller import COMMAND_LINE, Caller
 from pipelines.cdc.kafka import KafkaSource, land_kafka
 from pipelines.cdc.land import LandReport, land
 from pipelines.contract import load_contracts
-from pipelines.errors import LakehouseError
-from pipelines.lake import lock
+from pipelines.dbt_project import Project
+from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
 from pipelines.lake.publish_on_trino import publish_on_trino
 from pipelines.lake.storage import clear_about_storage
 from pipelines.lineage.gates import checks
-from pipelines.lineage.recording import Lineage, recording
-from pipelines.quality.gatekeeper import GateBlocked, Gatekeeper
+from pipelines.lineage.recording import Step as Told
+from pipelines.lineage.recording import recording
+from pipelines.quality.gatekeeper import Gatekeeper
 from pipelines.quality.promises import translated
-from pipelines.quality.suites import Gate
+from pipelines.quality.suites import GATES, Gate
 from pipelines.quality.warehouse import GATED
+from pipelines.records import Recorder, recorded
 from pipelines.settings import EMBEDDED, Settings
-from pipelines.transform import STAGING, Build, BuildReport
+from pipelines.transform import STAGING, Build, BuildReport, is_built
 
-log = structlog.get_logger()
+if TYPE_CHECKING:
+    from pipelines.quality.results import GateReport
 
 Step = Literal["land", "mark", "stage", "build", "gate", "publish"]
 Progress = Callable[[Step, str], None]
@@ -43,29 +45,6 @@ DOING: dict[Step, str] = {
     "land": "Landing", "mark": "Marking", "stage": "Staging", "build": "Building",
     "gate": "Checking", "publish": "Publishing",
 }  # fmt: skip
-
-
-@dataclass
-class Recorder:
-    """What is kept of a run while it is on.
-
-    Attributes:
-        lineage: takes what the run reads and writes; its id is the run's.
-        told: what its record shall tell if it ends well.
-        seconds: how long each step took.
-    """
-
-    run_id: str
-    lineage: Lineage
-    told: dict[str, Any] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    _began: float = field(default_factory=time.monotonic)
-
-    def finished(self, step: Step) -> None:
-        """End a step, or a part of it; the next one begins now."""
-        spent = self.seconds.get(step, 0.0) + time.monotonic() - self._began
-        self.seconds[step] = round(spent, 2)
-        self._began = time.monotonic()
 
 
 @dataclass
@@ -84,6 +63,7 @@ def run(
     source: Path | KafkaSource | None = None,
     *,
     command: str = "lakehouse run",
+    by: Caller = COMMAND_LINE,
     on_progress: Progress = lambda step, detail: None,
 ) -> RunReport:
     """Land what is new, build what follows from it, publish it if all its tests pass.
@@ -100,9 +80,9 @@ def run(
     """
     # What is missing for the build is told before anything lands.
     targets.variables(settings)
-    with recorded(settings, command) as recorder:
+    with recorded(settings, command, by) as recorder:
         with _gates_imported_meanwhile(settings, on_progress) as on_topic:
-            landing = land_step(settings, source, recorder.lineage, on_topic)
+            landing = _land(settings, source, recorder, on_topic)
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
@@ -110,6 +90,43 @@ def run(
         if settings.target in GATED and built.sources:
             manifest = publish_built(settings, built, recorder, on_progress)
     return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
+
+
+def rebuild(settings: Settings, command: str, by: Caller = COMMAND_LINE) -> BuildReport:
+    """`run` without its landing: build what follows from what has landed, and publish it.
+
+    Raises:
+        LakehouseError: as `run`.
+    """
+    targets.variables(settings)
+    with recorded(settings, command, by) as recorder:
+        built = build_checked(settings, recorder)
+        if settings.target in GATED and built.sources:
+            publish_built(settings, built, recorder)
+    return built
+
+
+def check_built(settings: Settings, command: str, by: Caller = COMMAND_LINE) -> list[GateReport]:
+    """Hold the gates on what is built as it is, without building anything.
+
+    Raises:
+        UsageError: the target has no gates.
+        LakehouseError: nothing is built yet.
+        GateBlocked: a rule does not hold that must.
+    """
+    targets.variables(settings)
+    if settings.target not in GATED:
+        raise UsageError(f"there are no gates on {settings.target}", "its tests are run by dbt")
+    if not is_built(settings):
+        raise LakehouseError(
+            f"nothing is built in {settings.home} yet", "begin with `lakehouse run`"
+        )
+    with recorded(settings, command, by) as recorder:
+        keeper = Gatekeeper(settings, Project(settings).manifest, recorder.run_id)
+        for gate in GATES:
+            recorder.step(f"gate-{gate}", partial(_pass_gate, keeper, gate))
+        keeper.write_docs()
+    return keeper.reports
 
 
 @contextmanager
@@ -133,34 +150,6 @@ def _gates_imported_meanwhile(settings: Settings, on_progress: Progress) -> Iter
             imports.join()
 
 
-@contextmanager
-def recorded(settings: Settings, command: str) -> Iterator[Recorder]:
-    """Hold the lake for a run, and leave a record of it, whether it ends well or not.
-
-    Raises:
-        Busy: another run holds this lake.
-    """
-    run_id = new_run_id()
-    record: dict[str, Any] = {"run_id": run_id, "command": command, "started_at": str(now())}
-    with (
-        structlog.contextvars.bound_contextvars(run_id=run_id),
-        lock.exclusive(settings.state, command),
-        recording(settings, run_id, command) as lineage,
-    ):
-        recorder = Recorder(run_id, lineage)
-        try:
-            with clear_about_storage(settings):
-                yield recorder
-            record |= {"status": "completed"} | recorder.told
-        except BaseException as error:
-            status = "blocked" if isinstance(error, GateBlocked) else "failed"
-            record |= {"status": status, "error": str(error) or type(error).__name__}
-            raise
-        finally:
-            record |= {"finished_at": str(now()), "seconds": recorder.seconds}
-            _append_record(settings, record)
-
-
 def build_and_publish(
     settings: Settings, recorder: Recorder, on_progress: Progress = lambda step, detail: None
 ) -> tuple[BuildReport, Manifest]:
@@ -182,28 +171,25 @@ def build_checked(
     """
     build = Build(settings, on_node=lambda name: on_progress("build", name))
     if build.report.skipped or settings.target not in GATED:
-        with recorder.lineage.step("build") as step:
-            if not build.report.skipped:
-                build.make(on_results=step.built)
-                build.accept()
+        if not build.report.skipped:
+            recorder.step("build", lambda told: build.make(on_results=told.built))
+            build.accept()
         recorder.finished("build")
         return build.report
     keeper = Gatekeeper(settings, build.project.manifest, recorder.run_id)
     is_rule = translated(build.project.manifest)
     staging = ("--select", STAGING, *(["--exclude", *is_rule] if is_rule else []))
-    with recorder.lineage.step("stage") as step:
-        build.make(*staging, on_results=step.built)
+    recorder.step("stage", lambda told: build.make(*staging, on_results=told.built))
     recorder.finished("stage")
     on_progress("gate", "staging")
-    _pass_gate(keeper, "staging", recorder.lineage)
+    recorder.step("gate-staging", partial(_pass_gate, keeper, "staging"))
     recorder.finished("gate")
     # Cautious: a test that compares marts with staging is one of the marts.
     rest = ("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
-    with recorder.lineage.step("build") as step:
-        build.make(*rest, on_results=step.built)
+    recorder.step("build", lambda told: build.make(*rest, on_results=told.built))
     recorder.finished("build")
     on_progress("gate", "marts")
-    _pass_gate(keeper, "marts", recorder.lineage)
+    recorder.step("gate-marts", partial(_pass_gate, keeper, "marts"))
     keeper.write_docs()
     build.report.gates = keeper.reports
     build.accept()
@@ -211,47 +197,54 @@ def build_checked(
     return build.report
 
 
-def _pass_gate(keeper: Gatekeeper, gate: Gate, lineage: Lineage) -> None:
-    with lineage.step(f"gate.{gate}") as step:
-        try:
-            keeper.check(gate)
-        finally:
-            for report in keeper.reports:
-                if report.gate == gate:
-                    step.checked(checks(report))
+def _pass_gate(keeper: Gatekeeper, gate: Gate, told: Told) -> GateReport:
+    try:
+        return keeper.check(gate)
+    finally:
+        for report in keeper.reports:
+            if report.gate == gate:
+                told.checked(checks(report))
 
 
-def land_alone(settings: Settings, source: Path | KafkaSource | None, command: str) -> LandReport:
+def land_alone(
+    settings: Settings,
+    source: Path | KafkaSource | None,
+    command: str,
+    by: Caller = COMMAND_LINE,
+) -> LandReport:
     """Land what is new, as a run of its own; others may land or build meanwhile.
 
     Raises:
         LakehouseError: as `run`.
     """
-    run_id = new_run_id()
+    run_id = by.run_id or new_run_id()
     with (
         structlog.contextvars.bound_contextvars(run_id=run_id),
         recording(settings, run_id, command) as lineage,
         clear_about_storage(settings),
     ):
-        return land_step(settings, source, lineage)
+        return _land(settings, source, Recorder(run_id, lineage, by.call))
 
 
-def land_step(
+def _land(
     settings: Settings,
     source: Path | KafkaSource | None,
-    lineage: Lineage,
+    recorder: Recorder,
     on_progress: Progress = lambda step, detail: None,
 ) -> LandReport:
-    """Land as a step of a run, which tells its lineage."""
-    with lineage.step("land") as step:
-        began = now()
-        if isinstance(source, KafkaSource) and source.follow:
+    """Land as a step of a run."""
+
+    def work(told: Told) -> LandReport:
+        began, place = now(), source
+        if isinstance(place, KafkaSource) and place.follow:
             # It may go on for days: each table is told of with its first batch.
-            tell = partial(step.landed, source=source, began=began, goes_on=True)
-            source = replace(source, on_batch=tell)
-        landing = land_new(settings, source, lineage.run.run_id, on_progress)
-        step.landed(landing, source, began)
-    return landing
+            tell = partial(told.landed, source=place, began=began, goes_on=True)
+            place = replace(place, on_batch=tell)
+        landing = land_new(settings, place, recorder.run_id, on_progress)
+        told.landed(landing, place, began)
+        return landing
+
+    return recorder.step("land", work)
 
 
 def land_new(
@@ -281,15 +274,19 @@ def publish_built(
     recorder: Recorder,
     on_progress: Progress = lambda step, detail: None,
 ) -> Manifest:
-    """Publish a build that passed its gates, unless readers see that very build already."""
-    with recorder.lineage.step("publish") as step:
-        manifest = _published(settings, built, recorder.run_id, on_progress)
-        step.published(manifest)
+    """Publish a build that passed its gates, unless readers see it, or are held at a former one."""
+
+    def work(told: Told) -> Manifest:
+        manifest = _publish(settings, built, recorder.run_id, on_progress)
+        told.published(manifest)
+        return manifest
+
+    manifest = recorder.step("publish", work)
     recorder.finished("publish")
     return manifest
 
 
-def _published(
+def _publish(
     settings: Settings, built: BuildReport, run_id: str, on_progress: Progress
 ) -> Manifest:
     former = read_manifest(settings.published) if settings.target == EMBEDDED else None
@@ -310,35 +307,3 @@ def _published(
             build_id=built.build_id,
             business_date=dated[0],
         )
-
-
-def _runs_file(settings: Settings) -> Path:
-    return settings.state / "runs.jsonl"
-
-
-def _append_record(settings: Settings, record: dict[str, Any]) -> None:
-    try:
-        with _runs_file(settings).open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(record) + "\n")
-    except OSError as error:
-        # A full disk must not hide the error that is on its way up.
-        log.warning("run record not written", error=str(error))
-
-
-def last_runs(settings: Settings, count: int = 5) -> list[dict[str, Any]]:
-    """The newest run records, newest first."""
-    if not _runs_file(settings).exists():
-        return []
-    lines = _runs_file(settings).read_text(encoding="utf-8").splitlines()
-    records: list[dict[str, Any]] = []
-    for line in reversed(lines):
-        if len(records) == count:
-            break
-        try:
-            records.append(json.loads(line))
-        except ValueError:
-            raise LakehouseError(
-                f"{_runs_file(settings)} holds a line that is not JSON",
-                "remove that line; the records are for information only",
-            ) from None
-    return records

@@ -15,6 +15,7 @@ from pipelines.commands import (
     contract,
     dead_letters,
     erase,
+    flows,
     hand_over,
     init_env,
     landing,
@@ -94,6 +95,7 @@ app.add_typer(shop.app, name="shop")
 app.add_typer(source.app, name="source")
 app.add_typer(contract.app, name="contract")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(flows.app, name="flows")
 
 
 def main() -> None:

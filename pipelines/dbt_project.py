@@ -10,12 +10,18 @@ from typing import Any
 
 import duckdb
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, Unavailable
 from pipelines.lake.duck import connect_warehouse
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.targets import environment
 
 _SHOWN_ROWS = 5
+_SHOWN_MESSAGE = 300
+# As the clients of Trino and Spark tell that nobody answers.
+_AWAY = (
+    "connection refused", "max retries exceeded", "name resolution", "connection reset",
+    "could not connect to", "remote end closed connection", "server is starting up",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,14 @@ class Project:
 
         Raises:
             BuildFailed: names each failed test or model, and the first rows of each failed test.
+            Unavailable: the server that builds is not reached.
         """
         found = self._invoke(["build", "--exclude-resource-type", "unit_test", *arguments])
         results = list(getattr(found, "results", None) or [])
         on_results(results)
         failures = [_failure(r, self._settings) for r in results if _has_failed(r)]
+        for failure in failures:
+            _refuse_to_blame(self._settings, failure.message)
         if failures:
             raise BuildFailed(failures, self._settings.target)
         return results
@@ -135,11 +144,22 @@ class Project:
                 DuckDBConnectionManager.close_all_connections()  # type: ignore[no-untyped-call]
         is_told = getattr(outcome.result, "results", None)
         if outcome.exception is not None or (not outcome.success and not is_told):
+            _refuse_to_blame(self._settings, str(outcome.exception))
             raise LakehouseError(
                 f"dbt could not run: {outcome.exception or 'see the log'}",
                 f"details are in {settings.home / 'logs' / 'dbt.log'}",
             )
         return outcome.result
+
+
+def _refuse_to_blame(settings: Settings, message: str) -> None:
+    """Of a server that is away, no model or test is guilty."""
+    if settings.target != EMBEDDED and any(sign in message.lower() for sign in _AWAY):
+        raise Unavailable(
+            f"{settings.target} is not reached: {' '.join(message.split())[:_SHOWN_MESSAGE]}",
+            "start the server, or correct its address; then run again: it continues where it "
+            "stopped",
+        )
 
 
 def _has_failed(result: Any) -> bool:

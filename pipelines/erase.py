@@ -39,6 +39,7 @@ from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path, read
 from pipelines.lake.writer import LAKEHOUSE, refuse_other_writer
 from pipelines.quality.gatekeeper import forget_rows
+from pipelines.records import recorded
 from pipelines.settings import Settings
 from pipelines.targets import refuse_server
 from pipelines.traces import Traces
@@ -85,7 +86,7 @@ def erase(
     tables = _tables_that_tell_of(settings, person)
     masker = load_masker(settings, create=False)
     with (
-        chain.recorded(settings, COMMAND) as recorder,
+        recorded(settings, COMMAND) as recorder,
         lock.exclusive(settings.state, COMMAND, name=lock.MAINTENANCE),
         connect(settings) as connection,
     ):

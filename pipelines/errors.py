@@ -20,3 +20,7 @@ class LakehouseError(Exception):
 
 class UsageError(LakehouseError):
     """A request that cannot be right, whatever the state of the lake: exit code 2."""
+
+
+class Unavailable(LakehouseError):
+    """What is needed is away or taken for now: the same may succeed when it is tried again."""

@@ -68,6 +68,13 @@ class Settings(BaseSettings):
     mlflow_tracking_username: str | None = _client("mlflow_tracking_username")
     mlflow_tracking_password: str | None = _client("mlflow_tracking_password")
     mlflow_tracking_token: str | None = _client("mlflow_tracking_token")
+    # Who is told of a flow run that failed, and when the silence is too long.
+    notify_webhook: str | None = Field(default=None, pattern=r"^https?://[^/]")
+    notify_slack: str | None = Field(default=None, pattern=r"^https?://[^/]")
+    notify_smtp: str | None = Field(default=None, pattern=r"^smtps?://[^/]")
+    notify_email_from: str | None = None
+    notify_email_to: str | None = None
+    silence_hours: int = Field(default=26, ge=1)
     threads: int = 2
     memory_limit: str = "2GB"
 
@@ -120,6 +127,16 @@ class Settings(BaseSettings):
     def resolved_pii_key_file(self) -> Path:
         """The masking key lies beside the lake, never inside it."""
         return self.pii_key_file or self.home.parent / f".{self.home.name}-pii.key"
+
+    def variables(self) -> dict[str, str]:
+        """All that is set, as variables, for a process that starts in another folder."""
+        found = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            variable = field.validation_alias or f"{self.model_config['env_prefix']}{name}"
+            if value is not None:
+                found[str(variable).upper()] = str(value)
+        return found
 
 
 def load_settings(home: Path | None = None, target: str | None = None) -> Settings:

@@ -8,13 +8,13 @@ from typing import Any
 
 from pipelines import transform
 from pipelines.cdc import dead_letters, ledger, metrics
-from pipelines.chain import last_runs
 from pipelines.contract import Contracts, load_contracts
 from pipelines.errors import LakehouseError
 from pipelines.lake import lock
 from pipelines.lake.ids import now
 from pipelines.lake.publish import Manifest, read_manifest
 from pipelines.quality.books import last_checks
+from pipelines.records import last_runs
 from pipelines.settings import Settings
 
 

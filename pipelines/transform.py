@@ -20,7 +20,7 @@ from pipelines.lake.publish import Source
 from pipelines.settings import EMBEDDED, Settings
 
 if TYPE_CHECKING:
-    from pipelines.quality.gate import GateReport
+    from pipelines.quality.results import GateReport
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ import structlog
 
 from pipelines.cdc.decode import control_kind
 from pipelines.contract import Contracts
-from pipelines.errors import LakehouseError, UsageError
+from pipelines.errors import LakehouseError, Unavailable, UsageError
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError
@@ -148,11 +148,11 @@ class Cluster:
             self._quiet_until[told] = time.monotonic() + _QUIET_SECONDS
             log.warning("kafka", error=told)
 
-    def unreachable(self, what: str) -> LakehouseError:
+    def unreachable(self, what: str) -> Unavailable:
         """The error of a cluster that does not answer."""
         self.consumer.poll(0)
         told = f": {self._last_error}" if self._last_error else ""
-        return LakehouseError(
+        return Unavailable(
             f"Kafka at {self._bootstrap} {what}{told}",
             "check address, network and broker, and the security settings in --kafka-config; "
             "then land again: it continues after what has landed",

@@ -36,7 +36,7 @@ from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out, print_json
 
 if TYPE_CHECKING:
-    from pipelines.quality.gate import GateReport
+    from pipelines.quality.results import GateReport
 
 
 def land(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import Unavailable
 from pipelines.lake.ids import now
 
 _POLL_SECONDS = 0.2
@@ -18,7 +18,7 @@ RUN = "run"
 MAINTENANCE = "maintain"
 
 
-class Busy(LakehouseError):
+class Busy(Unavailable):
     """Somebody else holds the lake."""
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import duckdb
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, Unavailable
 from pipelines.lake.extensions import extension_path
 from pipelines.lake.sql import literal
 
@@ -82,7 +82,7 @@ def check(url: str) -> None:
             "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what their user may do",
         ) from error
     except (OSError, BotoCoreError, ClientError) as error:
-        raise LakehouseError(
+        raise Unavailable(
             f"the store of {url} is not reached: {error}",
             "start the store, or correct AWS_ENDPOINT_URL",
         ) from error

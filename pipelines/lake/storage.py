@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import duckdb
 from deltalake.exceptions import DeltaError
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, Unavailable
 from pipelines.lake import object_store
 from pipelines.settings import Settings
 
@@ -28,8 +28,17 @@ def clear_about_storage(settings: Settings) -> Iterator[None]:
     """
     if settings.store:
         object_store.check(settings.store)
+    with told_clearly(settings):
+        yield
+
+
+@contextmanager
+def told_clearly(settings: Settings) -> Iterator[None]:
+    """The same, without asking the store first whether it answers."""
     try:
         yield
+    except Unavailable:
+        raise
     except (OSError, DeltaError, duckdb.Error, LakehouseError) as error:
         told = " ".join(str(error).split())
         if any(sign in told.lower() for sign in _FULL):
@@ -38,7 +47,7 @@ def clear_about_storage(settings: Settings) -> Iterator[None]:
                 "free some space, then run the same command again: it continues where it stopped",
             ) from error
         if settings.store and any(sign in told.lower() for sign in _STORE):
-            raise LakehouseError(
+            raise Unavailable(
                 f"the store {settings.store} does not do what it is asked: {told[:_SHOWN]}",
                 "look after the store, its address (AWS_ENDPOINT_URL) and keys, then run the same "
                 "command again: it continues where it stopped",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pipelines.lineage.facets import Check
 
 if TYPE_CHECKING:
-    from pipelines.quality.gate import GateReport
+    from pipelines.quality.results import GateReport
 
 _SEVERITIES = {"block": "error", "warn": "warn"}
 

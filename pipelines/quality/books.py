@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, write_deltalake
@@ -22,9 +22,7 @@ from pipelines.lake.tables import (
     open_or_create,
     read,
 )
-
-if TYPE_CHECKING:
-    from pipelines.quality.gate import GateReport, Result
+from pipelines.quality.results import GateReport, Result
 
 RESULTS, QUARANTINE = QUALITY_TABLES
 

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pipelines.errors import LakehouseError
+from pipelines.quality.results import MOST_ROWS, GateReport, Result
 from pipelines.quality.rules import NO_ROWS, QUERY, Rule
 from pipelines.quality.suites import Gate, Suite
 from pipelines.quality.warehouse import Warehouse
@@ -31,49 +31,9 @@ from great_expectations.expectations.registry import (
     list_registered_expectation_implementations,
 )
 
-# So many rows of a rule are kept; its result counts them all.
-MOST_ROWS = 100_000
 _SHOWN_ROWS = 3
 _SEVERITIES = {"block": FailureSeverity.CRITICAL, "warn": FailureSeverity.WARNING}
 _INDEX_QUERY = "unexpected_index_query"
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of one rule.
-
-    Attributes:
-        checked: rows looked at; None where the rule is a query, or of a whole table.
-        failed: rows that break it; None where the rule is of a whole table.
-        observed: what was found, where the rule is of a whole table.
-        key: columns that identify a row.
-        rows: the rows that break it, `MOST_ROWS` at most.
-    """
-
-    table: str
-    rule: Rule
-    success: bool
-    checked: int | None = None
-    failed: int | None = None
-    observed: str | None = None
-    key: tuple[str, ...] = ()
-    rows: list[dict[str, Any]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class GateReport:
-    """What a gate found; it lets pass where no rule of severity `block` failed."""
-
-    gate: Gate
-    results: list[Result]
-
-    @property
-    def blocking(self) -> list[Result]:
-        return [r for r in self.results if not r.success and r.rule.severity == "block"]
-
-    @property
-    def warnings(self) -> list[Result]:
-        return [r for r in self.results if not r.success and r.rule.severity == "warn"]
 
 
 class Inspector:

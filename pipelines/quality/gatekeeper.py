@@ -20,7 +20,8 @@ from pipelines.settings import EMBEDDED, Settings
 from pipelines.targets import variables
 
 if TYPE_CHECKING:
-    from pipelines.quality.gate import GateReport, Inspector, Result
+    from pipelines.quality.gate import Inspector
+    from pipelines.quality.results import GateReport, Result
 
 log = structlog.get_logger()
 

@@ -22,6 +22,8 @@ from pipelines.quality.promises import Model
 from pipelines.quality.rules import NO_ROWS, QUERY, Rule, Severity
 
 Gate = Literal["staging", "marts"]
+# In the order in which they are held.
+GATES: tuple[Gate, ...] = ("staging", "marts")
 _FULL_NAME = re.compile(r"\b[a-z_]+\.[a-z0-9_]+\b")
 
 

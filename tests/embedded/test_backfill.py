@@ -15,10 +15,11 @@ import duckdb
 import pytest
 
 from pipelines.backfill import Days, mark
-from pipelines.chain import publish_built, recorded
+from pipelines.chain import publish_built
 from pipelines.contract import load_contracts
 from pipelines.lake.ids import new_id
 from pipelines.lake.publish import PUBLICATION, Source, read_manifest
+from pipelines.records import recorded
 from pipelines.settings import Settings
 from pipelines.transform import BuildReport
 from tests.embedded.conftest import Lakehouse

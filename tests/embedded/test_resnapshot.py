@@ -18,6 +18,7 @@ from pipelines.contract import load_contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.ids import new_id
+from pipelines.records import recorded
 from pipelines.resnapshot import resnapshot, signal_for
 from pipelines.settings import Settings
 from pipelines.transform import BuildReport
@@ -83,7 +84,7 @@ def shop(tmp_path: Path) -> Shop:
 
 
 def built(shop: Shop) -> BuildReport:
-    with chain.recorded(shop.settings, "build") as recorder:
+    with recorded(shop.settings, "build") as recorder:
         return chain.build_checked(shop.settings, recorder)
 
 

@@ -1,0 +1,1 @@
+"""What lies between the chain and Prefect: tasks, artifacts, deployments, alarms."""

@@ -1,0 +1,133 @@
+"""What a flow run did, as artifacts that Prefect shows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import Any
+
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.events import emit_event
+
+from pipelines.backfill import Comparison
+from pipelines.cdc.land import LandReport
+from pipelines.errors import LakehouseError
+from pipelines.lake.publish import Manifest
+from pipelines.maintain import TableReport
+from pipelines.quality.gatekeeper import docs_folder
+from pipelines.quality.results import GateReport
+from pipelines.settings import Settings
+
+# Events by which alarms know that the lake is alive.
+LANDED = "lakehouse.landed"
+PUBLISHED = "lakehouse.published"
+_LAKE = {"prefect.resource.id": "lakehouse.lake", "prefect.resource.name": "lake"}
+
+
+@singledispatch
+def show(result: object, settings: Settings) -> None:
+    """Show what a step has made; most results have nothing to show."""
+
+
+@show.register
+def _(landing: LandReport, settings: Settings) -> None:
+    rows = [
+        {
+            "topic": topic.topic,
+            "landed": topic.landed,
+            "dead letters": topic.dead,
+            "already landed": topic.replayed,
+        }
+        for topic in landing.topics.values()
+    ]
+    total = {
+        "topic": "all", "landed": landing.landed, "dead letters": landing.dead,
+        "already landed": landing.replayed,
+    }  # fmt: skip
+    _table("landed", [*rows, total], "What has landed, in rows.")
+    if landing.landed:
+        emit_event(LANDED, resource=_LAKE, payload={"rows": landing.landed})
+
+
+@show.register
+def _(gate: GateReport, settings: Settings) -> None:
+    rows = [
+        {
+            "table": result.table,
+            "rule": result.rule.name,
+            "severity": result.rule.severity,
+            "rows that break it": result.failed,
+            "found": result.observed,
+        }
+        for result in (*gate.blocking, *gate.warnings)
+    ]
+    told = (
+        f"The gate on {gate.gate}: {len(gate.results)} rules, {len(gate.blocking)} block, "
+        f"{len(gate.warnings)} warn."
+    )
+    _table(f"gate-{gate.gate}", rows, told)
+    create_link_artifact(
+        (docs_folder(settings) / "index.html").as_uri(),
+        link_text="all rules and what they found",
+        key="data-docs",
+        description="On the worker's machine.",
+    )
+
+
+@show.register
+def _(manifest: Manifest, settings: Settings) -> None:
+    rows = [
+        {
+            "table": name,
+            "rows": table.rows,
+            "version": table.version,
+            "written in run": table.run_id,
+        }
+        for name, table in manifest.tables.items()
+    ]
+    dated = f"Published {manifest.published_at}, business date {manifest.business_date}."
+    _table("published", rows, dated)
+    emit_event(PUBLISHED, resource=_LAKE, payload={"run_id": manifest.run_id})
+
+
+def show_maintained(reports: Sequence[TableReport]) -> None:
+    """Show what maintenance did to each table."""
+    rows = [
+        {
+            "table": report.table,
+            "rows retired": report.retired,
+            "files": f"{report.before.files} → {report.after.files}",
+            "MiB": f"{report.before.mebibytes} → {report.after.mebibytes}",
+            "files removed": report.files_removed,
+            "skipped": "; ".join(report.skipped),
+        }
+        for report in reports
+    ]
+    _table("maintained", rows, "What maintenance did to each table.")
+
+
+def show_compared(tables: Sequence[Comparison]) -> None:
+    """Show each published table before and after a backfill."""
+    rows = [
+        {
+            "table": table.table,
+            "rows before": table.rows_before,
+            "rows after": table.rows_after,
+            "changed": table.has_changed,
+        }
+        for table in tables
+    ]
+    _table("compared", rows, "Published tables before and after.")
+
+
+def show_failure(error: LakehouseError) -> None:
+    """Show why a run failed, and what to do about it."""
+    create_markdown_artifact(
+        f"**Cause**\n\n```text\n{error.cause}\n```\n\n**Remedy**\n\n{error.remedy}\n",
+        key="failure",
+        description="Why the run failed, and what to do about it.",
+    )
+
+
+def _table(key: str, rows: list[dict[str, Any]], description: str) -> None:
+    create_table_artifact(rows, key=key, description=description)

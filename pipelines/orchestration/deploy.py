@@ -1,0 +1,70 @@
+"""Bring to Prefect's server what runs there: work pool, deployments, recipients, automations."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import yaml
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.exceptions import ObjectAlreadyExists
+
+from pipelines.errors import LakehouseError
+from pipelines.orchestration import alarms, recipients
+from pipelines.settings import Settings
+
+WORK_POOL = "lakehouse"
+FILE = "prefect.yaml"
+_SHOWN = 1_500
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What is on the server now, by name."""
+
+    deployments: list[str]
+    recipients: list[str]
+    automations: list[str]
+
+
+def deploy(settings: Settings) -> Deployed:
+    """Bring all to the server; repeated, it changes only what has changed.
+
+    Raises:
+        LakehouseError: the file with the deployments is not there, or the server refuses one.
+        UsageError: a recipient is told by half.
+    """
+    file = settings.project_dir.parent / FILE
+    if not file.is_file():
+        raise LakehouseError(
+            f"{file} is missing", "run this in a clone of the repository, or set "
+            "LAKEHOUSE_PROJECT_DIR to its dbt_project"
+        )  # fmt: skip
+    with get_client(sync_client=True) as client:
+        with suppress(ObjectAlreadyExists):
+            client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
+        _deploy_all(file)
+        told = recipients.save(settings)
+        wanted = [
+            *alarms.care_for_runs(),
+            *alarms.alarms(list(told.values()), timedelta(hours=settings.silence_hours)),
+        ]
+        alarms.save(client, wanted)
+    names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
+    return Deployed(names, list(told), [automation.name for automation in wanted])
+
+
+def _deploy_all(file: Path) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all",
+               "--prefect-file", file.name]  # fmt: skip
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode != 0:
+        raise LakehouseError(
+            f"Prefect did not take the deployments: {(done.stdout + done.stderr)[-_SHOWN:]}",
+            f"correct {file}, or look after the server",
+        )
