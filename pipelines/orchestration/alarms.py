@@ -22,7 +22,7 @@ from prefect.client.schemas.objects import StateType
 from pipelines.orchestration.artifacts import LANDED, PUBLISHED
 
 # Heartbeats come every 30 seconds, the shortest that Prefect has: one may be lost, two may not.
-SILENCE = timedelta(seconds=70)
+SILENCE = timedelta(seconds=65)
 # A worker dies of a run that comes again before it has let go of the former try.
 PAUSE = timedelta(seconds=20)
 # Counted from 1. A run that never began has none; it is reported, and not tried again: what kills
