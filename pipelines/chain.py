@@ -23,7 +23,7 @@ from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.publish import Manifest, publish, read_manifest
-from pipelines.lake.publish_on_trino import publish_on_trino
+from pipelines.lake.publish_on_trino import publish_on_trino, shown_on_trino
 from pipelines.lake.storage import clear_about_storage
 from pipelines.lineage.gates import checks
 from pipelines.lineage.recording import Step as Told
@@ -275,9 +275,14 @@ def publish_built(
     on_progress: Progress = lambda step, detail: None,
 ) -> Manifest:
     """Publish a build that passed its gates, unless readers see it, or are held at a former one."""
+    former = _shown(settings)
+    if former is not None and (former.is_held or former.build_id == built.build_id):
+        recorder.finished("publish")
+        return former
+    on_progress("publish", f"{len(built.sources)} tables")
 
     def work(told: Told) -> Manifest:
-        manifest = _publish(settings, built, recorder.run_id, on_progress)
+        manifest = _publish(settings, built, recorder.run_id)
         told.published(manifest)
         return manifest
 
@@ -286,13 +291,14 @@ def publish_built(
     return manifest
 
 
-def _publish(
-    settings: Settings, built: BuildReport, run_id: str, on_progress: Progress
-) -> Manifest:
-    former = read_manifest(settings.published) if settings.target == EMBEDDED else None
-    if former is not None and (former.is_held or former.build_id == built.build_id):
-        return former
-    on_progress("publish", f"{len(built.sources)} tables")
+def _shown(settings: Settings) -> Manifest | None:
+    """What readers see now."""
+    if settings.target == EMBEDDED:
+        return read_manifest(settings.published)
+    return shown_on_trino(settings)
+
+
+def _publish(settings: Settings, built: BuildReport, run_id: str) -> Manifest:
     if settings.target != EMBEDDED:
         return publish_on_trino(settings, built.sources, run_id=run_id, build_id=built.build_id)
     with connect_warehouse(settings) as connection:

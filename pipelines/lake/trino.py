@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, Unavailable
 from pipelines.settings import Settings
 
 Asked = Callable[[str], list[list[Any]]]
@@ -19,11 +19,11 @@ def asker(settings: Settings, seconds: float) -> Asked:
 
     Raises:
         LakehouseError: the package is missing. What is returned raises it where Trino refuses or
-            does not answer.
+            does not answer (`Unavailable`).
     """
     try:
         import trino
-        from trino.exceptions import Error, HttpError
+        from trino.exceptions import Error, HttpError, TrinoConnectionError
     except ImportError:
         raise LakehouseError(
             "the package for Trino is not installed", "pip install 'lakehouse-platform[trino]'"
@@ -54,11 +54,12 @@ def asker(settings: Settings, seconds: float) -> Asked:
         try:
             return list(connection.cursor().execute(sql).fetchall())
         except (Error, HttpError, RequestException) as error:
+            is_away = isinstance(error, RequestException | TrinoConnectionError)
             told = " ".join(str(error).split())
             if "Caused by" in told:
                 # The innermost is what says it: the connection was refused, a name is unknown …
                 told = told.rsplit(": ", 1)[-1].rstrip("\"')")
-            raise LakehouseError(
+            raise (Unavailable if is_away else LakehouseError)(
                 f"{at} refuses, or does not answer: {told[:300]}",
                 "start it, or correct LAKEHOUSE_TRINO_HOST, _PORT, _SCHEME, _USER and _PASSWORD",
             ) from None

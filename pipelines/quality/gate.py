@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, Unavailable
 from pipelines.quality.results import MOST_ROWS, GateReport, Result
 from pipelines.quality.rules import NO_ROWS, QUERY, Rule
 from pipelines.quality.suites import Gate, Suite
@@ -25,6 +25,7 @@ from great_expectations.data_context.types.base import (
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
+from great_expectations.datasource.fluent.interfaces import TestConnectionError
 from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.expectations.registry import (
     get_expectation_impl,
@@ -62,11 +63,18 @@ class Inspector:
         if not chosen:
             return GateReport(gate, [])
         if self._source is None:
-            self._source = self._context.data_sources.add_sql(
-                "warehouse",
-                connection_string=self._warehouse.url,
-                kwargs={"connect_args": self._warehouse.connect_args},
-            )
+            try:
+                self._source = self._context.data_sources.add_sql(
+                    "warehouse",
+                    connection_string=self._warehouse.url,
+                    kwargs={"connect_args": self._warehouse.connect_args},
+                )
+            except TestConnectionError as error:
+                told = " ".join(str(error).split())
+                raise Unavailable(
+                    f"the gate on {gate} does not reach what it is to check: {told[:300]}",
+                    "start the server, or end what has the work file open; then run again",
+                ) from None
         self._refuse_missing_columns(chosen)
         definitions = {suite.model.full_name: self._definition(suite) for suite in chosen}
         checkpoint = self._context.checkpoints.add(
