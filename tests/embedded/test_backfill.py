@@ -206,7 +206,9 @@ def test_a_backfill_cut_off_before_its_build_is_finished_by_the_next_run(
     assert not json.loads(spoiled.good("run", "--json"))["built"]
 
 
-def test_days_without_events_change_nothing(demo: Lakehouse) -> None:
+def test_days_without_events_change_nothing(demo: Lakehouse, tmp_path: Path) -> None:
+    shutil.copytree(demo.home, tmp_path / "lake")
+    demo = Lakehouse(tmp_path / "lake")
     green = demo.home / "state" / "last-green-build.json"
     before, stamp = hashes(demo), green.stat().st_mtime_ns
     told = demo.good("backfill", "--from", "2031-01-01", "--until", "2031-02-01", "sale")

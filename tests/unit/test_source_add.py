@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -175,6 +176,7 @@ def test_what_is_drafted_is_a_contract(tmp_path: Path) -> None:
             Column(name="label", type="varchar", toast=True),
         ),
         owner="data-platform",
+        fresh_within=timedelta(days=1),
         file="dbt_project/models/staging/library/_library__sources.yml",
     )
 

@@ -82,7 +82,7 @@ def test_each_server_is_built_when_it_lacks_something_and_anew_after_a_demand(
         def __init__(self, settings: Settings, on_node: Any) -> None:
             self.target = settings.target
 
-        def build(self, *arguments: str) -> list[Any]:
+        def build(self, *arguments: str, on_results: Any = None) -> list[Any]:
             asked.append((self.target, "--full-refresh" in arguments))
             return []
 
