@@ -138,7 +138,8 @@ def test_a_deployment_and_its_run_outlive_a_restart_of_prefect(prefect: Stack) -
     kept = call(prefect, f"flow_runs/{run.json()['id']}").json()
     assert (kept["name"], kept["deployment_id"]) == ("first", deployment)
     with database(prefect, "prefect") as own:
-        assert own.execute("select name from flow_run").fetchall() == [("first",)]
+        rows = own.execute("select name from flow_run where deployment_id = %s", [deployment])
+        assert rows.fetchall() == [("first",)]
 
 
 # MLflow
