@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -29,8 +26,8 @@ from pipelines.lineage.gates import checks
 from pipelines.lineage.recording import Step as Told
 from pipelines.lineage.recording import recording
 from pipelines.quality.gatekeeper import Gatekeeper
-from pipelines.quality.promises import translated
-from pipelines.quality.suites import GATES, Gate
+from pipelines.quality.promises import models, translated
+from pipelines.quality.suites import GATES, Gate, Suite, load_suites
 from pipelines.quality.warehouse import GATED
 from pipelines.records import Recorder, recorded
 from pipelines.settings import EMBEDDED, Settings
@@ -80,13 +77,21 @@ def run(
     """
     # What is missing for the build is told before anything lands.
     targets.variables(settings)
-    with recorded(settings, command, by) as recorder:
-        with _gates_imported_meanwhile(settings, on_progress) as on_topic:
-            landing = _land(settings, source, recorder, on_topic)
+    with (
+        recorded(settings, command, by) as recorder,
+        Gatekeeper(settings, recorder.run_id) as keeper,
+    ):
+
+        def on_topic(step: Step, topic: str) -> None:
+            # There is news, so that there will be something to check.
+            keeper.prepare()
+            on_progress(step, topic)
+
+        landing = _land(settings, source, recorder, on_topic)
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
-        built = build_checked(settings, recorder, on_progress)
+        built = _build_checked(settings, recorder, keeper, on_progress)
         if settings.target in GATED and built.sources:
             manifest = publish_built(settings, built, recorder, on_progress)
     return RunReport(recorder.run_id, landing, built, manifest, recorder.seconds)
@@ -121,33 +126,16 @@ def check_built(settings: Settings, command: str, by: Caller = COMMAND_LINE) -> 
         raise LakehouseError(
             f"nothing is built in {settings.home} yet", "begin with `lakehouse run`"
         )
-    with recorded(settings, command, by) as recorder:
-        keeper = Gatekeeper(settings, Project(settings).manifest, recorder.run_id)
+    with (
+        recorded(settings, command, by) as recorder,
+        Gatekeeper(settings, recorder.run_id) as keeper,
+    ):
+        keeper.prepare()
+        suites = load_suites(settings.expectations_dir, models(Project(settings).manifest))
         for gate in GATES:
-            recorder.step(f"gate-{gate}", partial(_pass_gate, keeper, gate))
+            recorder.step(f"gate-{gate}", partial(_pass_gate, keeper, suites, gate))
         keeper.write_docs()
     return keeper.reports
-
-
-@contextmanager
-def _gates_imported_meanwhile(settings: Settings, on_progress: Progress) -> Iterator[Progress]:
-    """What tells of progress, and once there is any has the gates' library imported beside it.
-
-    That takes seconds of one core, while a landing mostly waits for disk and the other one.
-    """
-    imports = Thread(target=import_module, args=("pipelines.quality.gate",))
-
-    def tell(step: Step, detail: str) -> None:
-        if settings.target in GATED and imports.ident is None:
-            imports.start()
-        on_progress(step, detail)
-
-    try:
-        yield tell
-    finally:
-        # dbt shares modules with it: they are not imported by two threads at once.
-        if imports.ident is not None:
-            imports.join()
 
 
 def build_and_publish(
@@ -169,6 +157,13 @@ def build_checked(
         BuildFailed: a model or a test of dbt failed.
         GateBlocked: a rule does not hold that must.
     """
+    with Gatekeeper(settings, recorder.run_id) as keeper:
+        return _build_checked(settings, recorder, keeper, on_progress)
+
+
+def _build_checked(
+    settings: Settings, recorder: Recorder, keeper: Gatekeeper, on_progress: Progress
+) -> BuildReport:
     build = Build(settings, on_node=lambda name: on_progress("build", name))
     if build.report.skipped or settings.target not in GATED:
         if not build.report.skipped:
@@ -176,20 +171,21 @@ def build_checked(
             build.accept()
         recorder.finished("build")
         return build.report
-    keeper = Gatekeeper(settings, build.project.manifest, recorder.run_id)
+    keeper.prepare()
+    suites = load_suites(settings.expectations_dir, models(build.project.manifest))
     is_rule = translated(build.project.manifest)
     staging = ("--select", STAGING, *(["--exclude", *is_rule] if is_rule else []))
     recorder.step("stage", lambda told: build.make(*staging, on_results=told.built))
     recorder.finished("stage")
     on_progress("gate", "staging")
-    recorder.step("gate-staging", partial(_pass_gate, keeper, "staging"))
+    recorder.step("gate-staging", partial(_pass_gate, keeper, suites, "staging"))
     recorder.finished("gate")
     # Cautious: a test that compares marts with staging is one of the marts.
     rest = ("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
     recorder.step("build", lambda told: build.make(*rest, on_results=told.built))
     recorder.finished("build")
     on_progress("gate", "marts")
-    recorder.step("gate-marts", partial(_pass_gate, keeper, "marts"))
+    recorder.step("gate-marts", partial(_pass_gate, keeper, suites, "marts"))
     keeper.write_docs()
     build.report.gates = keeper.reports
     build.accept()
@@ -197,9 +193,9 @@ def build_checked(
     return build.report
 
 
-def _pass_gate(keeper: Gatekeeper, gate: Gate, told: Told) -> GateReport:
+def _pass_gate(keeper: Gatekeeper, suites: Sequence[Suite], gate: Gate, told: Told) -> GateReport:
     try:
-        return keeper.check(gate)
+        return keeper.check(gate, suites)
     finally:
         for report in keeper.reports:
             if report.gate == gate:

@@ -58,6 +58,7 @@ class Inspector:
         Raises:
             LakehouseError: a rule cannot be checked: it names a column that is not there, or an
                 expectation that nobody knows, or its query fails.
+            Unavailable: the warehouse cannot be reached, or went away amid the check.
         """
         chosen = [suite for suite in suites if suite.gate == gate]
         if not chosen:
@@ -70,14 +71,17 @@ class Inspector:
                     kwargs={"connect_args": self._warehouse.connect_args},
                 )
             except TestConnectionError as error:
-                told = " ".join(str(error).split())
-                raise Unavailable(
-                    f"the gate on {gate} does not reach what it is to check: {told[:300]}",
-                    "start the server, or end what has the work file open; then run again",
-                ) from None
+                raise _unreached(gate, error) from None
+        try:
+            return GateReport(gate, self._results(gate, chosen))
+        except Exception:
+            self._refuse_silence(gate)
+            raise
+
+    def _results(self, gate: Gate, chosen: Sequence[Suite]) -> list[Result]:
         self._refuse_missing_columns(chosen)
         definitions = {suite.model.full_name: self._definition(suite) for suite in chosen}
-        checkpoint = self._context.checkpoints.add(
+        checkpoint = self._context.checkpoints.add_or_update(
             gx.Checkpoint(
                 name=gate,
                 validation_definitions=list(definitions.values()),
@@ -86,12 +90,11 @@ class Inspector:
         )
         found = checkpoint.run()
         by_table = {told.suite_name: told for told in found.run_results.values()}
-        results = [
+        return [
             self._result(suite, rule, told)
             for suite in chosen
             for rule, told in _pairs(suite, by_table[suite.model.full_name])
         ]
-        return GateReport(gate, results)
 
     def write_docs(self, folder: Path) -> None:
         """Write Great Expectations' pages of all checked so far, in place of what lies there."""
@@ -122,17 +125,29 @@ class Inspector:
 
     def _definition(self, suite: Suite) -> Any:
         name = suite.model.full_name
-        expectations = self._context.suites.add(gx.ExpectationSuite(name=name))
-        for rule in suite.rules:
-            expectations.add_expectation(_expectation(rule, suite))
+        # A gate may be tried again.
+        expectations = self._context.suites.add_or_update(
+            gx.ExpectationSuite(
+                name=name, expectations=[_expectation(rule, suite) for rule in suite.rules]
+            )
+        )
+        if name in self._source.get_asset_names():
+            self._source.delete_asset(name)
         asset = self._source.add_table_asset(
             name, table_name=suite.model.name, schema_name=suite.model.schema
         )
-        return self._context.validation_definitions.add(
+        return self._context.validation_definitions.add_or_update(
             gx.ValidationDefinition(
                 name=name, data=asset.add_batch_definition_whole_table("all"), suite=expectations
             )
         )
+
+    def _refuse_silence(self, gate: Gate) -> None:
+        """Where the warehouse answers nothing at all, no rule is to blame."""
+        try:
+            self._query("select 1")
+        except Exception as error:
+            raise _unreached(gate, error) from None
 
     def _refuse_missing_columns(self, suites: Sequence[Suite]) -> None:
         schemas = sorted({suite.model.schema for suite in suites})
@@ -203,6 +218,14 @@ class Inspector:
         )
         query = told.result.get(_INDEX_QUERY)
         return self._query(query, MOST_ROWS) if query else []
+
+
+def _unreached(gate: Gate, error: Exception) -> Unavailable:
+    told = " ".join(str(error).split())
+    return Unavailable(
+        f"the gate on {gate} does not reach what it is to check: {told[:300]}",
+        "start the server, or end what has the work file open; then run again",
+    )
 
 
 def _text(value: Any) -> str:

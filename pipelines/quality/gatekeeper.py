@@ -6,21 +6,21 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.catalog import QUALITY_TABLES
 from pipelines.lake.trino import asker, register
-from pipelines.quality.promises import models
-from pipelines.quality.suites import Gate, load_suites
-from pipelines.quality.warehouse import warehouse
+from pipelines.quality import books
+from pipelines.quality.inspection import Inspection
+from pipelines.quality.suites import Gate, Suite
+from pipelines.quality.warehouse import GATED
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.targets import variables
 
 if TYPE_CHECKING:
-    from pipelines.quality.gate import Inspector
     from pipelines.quality.results import GateReport, Result
 
 log = structlog.get_logger()
@@ -47,39 +47,41 @@ class GateBlocked(LakehouseError):
 
 
 class Gatekeeper:
-    """The gates of one run.
+    """The gates of one run; to be left by `with`, for it waits for what it has written."""
 
-    Args:
-        manifest: dbt's own, whose data tests are rules.
-
-    Raises:
-        LakehouseError: a file with rules is broken.
-    """
-
-    def __init__(self, settings: Settings, manifest: Any, run_id: str) -> None:
+    def __init__(self, settings: Settings, run_id: str) -> None:
         self._settings = settings
         self._run_id = run_id
-        self._suites = load_suites(settings.expectations_dir, models(manifest))
-        self._inspector: Inspector | None = None
+        self._inspection: Inspection | None = None
         self.reports: list[GateReport] = []
 
-    def check(self, gate: Gate) -> GateReport:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._inspection is None:
+            return
+        try:
+            self._inspection.close()
+        except Exception as error:
+            # What went wrong before is what is to be told.
+            if kind is None:
+                raise
+            log.error("the pages of the gates are not written", error=str(error))
+
+    def prepare(self) -> None:
+        """Begin to import what checks, beside what else is done: it takes seconds."""
+        if self._inspection is None and self._settings.target in GATED:
+            self._inspection = Inspection(self._settings)
+
+    def check(self, gate: Gate, suites: Sequence[Suite]) -> GateReport:
         """Check the rules of a gate, and keep what was found.
 
         Raises:
             GateBlocked: what must hold does not.
             LakehouseError: a rule cannot be checked.
         """
-        # Seconds to import: only where there is something to check.
-        from pipelines.quality import books
-        from pipelines.quality.gate import Inspector
-
-        if self._inspector is None:
-            self._inspector = Inspector(warehouse(self._settings))
-        try:
-            report = self._inspector.check(gate, self._suites)
-        finally:
-            self._inspector.close()
+        report = self._inspect().check(gate, suites)
         self.reports.append(report)
         books.keep(
             self._settings.quality, report, run_id=self._run_id, target=self._settings.target
@@ -95,6 +97,14 @@ class Gatekeeper:
             raise GateBlocked(report, self._settings.target)
         return report
 
+    def _inspect(self) -> Inspection:
+        self.prepare()
+        if self._inspection is None:
+            raise UsageError(
+                f"there are no gates on {self._settings.target}", "its tests are run by dbt"
+            )
+        return self._inspection
+
     def _tell_server(self) -> None:
         """Make what was found readable there, too, where the server finds the raw tables."""
         raw = variables(self._settings)["LAKEHOUSE_TRINO_RAW"]
@@ -107,8 +117,7 @@ class Gatekeeper:
 
     def write_docs(self) -> None:
         """Write Great Expectations' pages of what this run has checked, for a browser."""
-        if self._inspector is not None:
-            self._inspector.write_docs(docs_folder(self._settings))
+        self._inspect().write_docs(docs_folder(self._settings))
 
 
 def docs_folder(settings: Settings) -> Path:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
 
-from pipelines.errors import Unavailable
+from pipelines.errors import LakehouseError, Unavailable
 from pipelines.quality.gate import Inspector
+from pipelines.quality.inspection import Inspection
 from pipelines.quality.promises import Model
 from pipelines.quality.rules import NO_ROWS, QUERY, Rule
 from pipelines.quality.suites import Suite
@@ -83,3 +88,88 @@ def test_a_table_that_holds_what_it_promises_passes(
 def test_a_gate_that_reaches_nothing_says_so(inspector: Inspector) -> None:
     with pytest.raises(Unavailable, match="the gate on staging does not reach"):
         inspector.check("staging", [SUITE])
+
+
+def test_a_gate_whose_warehouse_goes_away_blames_no_rule(
+    settings: Settings, inspector: Inspector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_table(settings, "(1, 1)")
+    broken = Rule("odd", NO_ROWS, {QUERY: "select error('gone') from {batch}"}, "block", "f")
+    suite = Suite(SUITE.model, (broken,))
+    with pytest.raises(LakehouseError, match=r"'odd' of staging\.stg_thing cannot be checked"):
+        inspector.check("staging", [suite])
+    asked: list[str] = []
+
+    def unless_asked_for_a_sign_of_life(sql: str, most: int | None = None) -> list[dict[str, Any]]:
+        asked.append(sql)
+        if sql == "select 1":
+            raise ConnectionError("refused")
+        return ask(sql, most)
+
+    ask = inspector._query
+    monkeypatch.setattr(inspector, "_query", unless_asked_for_a_sign_of_life)
+    with pytest.raises(Unavailable, match="does not reach what it is to check: refused"):
+        inspector.check("staging", [suite])
+    assert asked[-1] == "select 1"
+    monkeypatch.undo()
+    # Once it is back, the same gate can be tried again.
+    assert inspector.check("staging", [SUITE]).blocking == []
+
+
+def test_the_inspector_works_in_a_process_of_its_own(settings: Settings, tmp_path: Path) -> None:
+    make_table(settings, "(1, 1)", "(1, 2)")
+    inspection = Inspection(settings)
+    report = inspection.check("staging", [SUITE])
+    assert [result.rule.name for result in report.blocking] == ["once"]
+    # It lets go of the file between two checks.
+    with duckdb.connect(str(settings.warehouse)) as work:
+        work.execute("update staging.stg_thing set id = n")
+    assert inspection.check("staging", [SUITE]).blocking == []
+    inspection.write_docs(tmp_path / "docs")
+    inspection.close()
+    assert (tmp_path / "docs" / "index.html").exists()
+
+
+def test_a_process_that_ends_before_it_answers_is_worth_another_try(settings: Settings) -> None:
+    make_table(settings, "(1, 1)")
+    inspection = Inspection(settings)
+    inspection._process.kill()
+    with pytest.raises(Unavailable, match="has ended, with exit code -9"):
+        inspection.check("staging", [SUITE])
+    inspection.close()
+
+
+def test_pages_that_cannot_be_written_are_told_at_the_end(
+    settings: Settings, tmp_path: Path
+) -> None:
+    make_table(settings, "(1, 1)")
+    inspection = Inspection(settings)
+    inspection.check("staging", [SUITE])
+    (tmp_path / "file").write_text("in the way")
+    inspection.write_docs(tmp_path / "file" / "docs")
+    with pytest.raises(OSError, match="file"):
+        inspection.close()
+
+
+def test_the_process_ends_with_the_one_that_asks(settings: Settings) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from pipelines.settings import Settings\n"
+        "from pipelines.quality.inspection import Inspection\n"
+        f"inspection = Inspection(Settings(home=Path({str(settings.home)!r}), _env_file=None))\n"
+        "print(inspection._process.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert told.returncode == -9
+    deadline = time.monotonic() + 30
+    while _is_alive(told.stdout.strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        return "State:\tZ" not in Path("/proc", process, "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
