@@ -25,6 +25,7 @@ from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.processes import eventually
 from tests.stack.native.stack import Stack
 from tests.stack.parity import TrinoServer
+from tests.stack.prefect_client import Prefect, within
 
 
 @pytest.mark.parametrize(("user", "password"), [("dbt", "wrong"), ("nobody", "wrong")])
@@ -308,7 +309,15 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         metrics = f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics"
         landed = f'{{topic="{topic}",disposition="landed"}}'
         assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
+        stack.up(["prefect", "worker"])
+        prefect = Prefect.of(stack, tmp_path)
+        run = prefect.start("daily")
+        within(600, lambda: prefect.state(run) in ("Completed", "Failed", "Crashed"), list)
+        assert prefect.state(run) == "Completed", stack.log("worker").read_text()
+        assert list(prefect.tasks(run))[-3:] == ["build", "gate-marts", "publish"]
+        # The same lake, in which nothing is new.
         stack.start("dbt-build")
+        assert "nothing new on trino" in stack.log("dbt-build").read_text()
         # The topic may have changes of the shop's database, too; a key that is gone stays, dead.
         keys = "select distinct transporter_id from {} where transporter_id is not null order by 1"
         built = trino_server.query(keys.format("staging.base_transporter"))[1]
@@ -319,4 +328,6 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         told = trino_server.query("select count(*) from quality.results", "analyst")[1]
         assert told[0][0] > 100
     finally:
-        stack.stop("lander")
+        for service in ("worker", "prefect", "lander"):
+            if service in stack.told():
+                stack.stop(service)

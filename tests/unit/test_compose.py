@@ -25,7 +25,7 @@ MEGABYTES = {"M": 1, "G": 1024}
 
 # Megabytes that the services of a profile may take, with those that they depend on.
 PROFILES = {
-    "core": 10688, "flows": 1408, "ml": 2496, "lineage": 1536, "bi": 2688, "monitoring": 640,
+    "core": 10688, "flows": 9536, "ml": 2496, "lineage": 1536, "bi": 2688, "monitoring": 640,
     "mariadb": 3008,
 }  # fmt: skip
 
@@ -84,8 +84,16 @@ def megabytes(services: list[dict[str, Any]]) -> int:
     return sum(int(limit[:-1]) * MEGABYTES[limit[-1]] for limit in limits)
 
 
-def test_all_services_fit_into_sixteen_gigabytes() -> None:
-    together = megabytes(list(SERVICES.values()))
+def ends_before_a_larger_one_begins(name: str) -> bool:
+    waiting = [s for s in SERVICES.values() if name in s.get("depends_on", {})]
+    return runs_once(SERVICES[name]) and any(
+        megabytes([service]) >= megabytes([SERVICES[name]]) for service in waiting
+    )
+
+
+def test_all_services_that_run_at_once_fit_into_sixteen_gigabytes() -> None:
+    at_once = [s for name, s in SERVICES.items() if not ends_before_a_larger_one_begins(name)]
+    together = megabytes(at_once)
     assert together <= 16 * 1024
     docs = (REPOSITORY / "docs/deploy/compose.md").read_text()
     assert f"together are limited to {together:,} MB" in docs
@@ -241,7 +249,7 @@ def test_connectors_of_a_profile_are_registered_by_a_service_of_that_profile() -
         if "/connectors:" in volume
     }
     assert registering == {
-        "./infra/connect/connectors": ["core"],
+        "./infra/connect/connectors": ["core", "flows"],
         "./infra/mariadb/connectors": ["mariadb"],
     }
 

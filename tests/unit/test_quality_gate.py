@@ -116,7 +116,9 @@ def test_a_gate_whose_warehouse_goes_away_blames_no_rule(
     assert inspector.check("staging", [SUITE]).blocking == []
 
 
-def test_the_inspector_works_in_a_process_of_its_own(settings: Settings, tmp_path: Path) -> None:
+def test_the_inspector_works_in_a_process_of_its_own(
+    settings: Settings, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     make_table(settings, "(1, 1)", "(1, 2)")
     inspection = Inspection(settings)
     report = inspection.check("staging", [SUITE])
@@ -127,6 +129,8 @@ def test_the_inspector_works_in_a_process_of_its_own(settings: Settings, tmp_pat
     assert inspection.check("staging", [SUITE]).blocking == []
     inspection.write_docs(tmp_path / "docs")
     inspection.close()
+    assert inspection._process.returncode == 0
+    assert "Error" not in capfd.readouterr().err
     assert (tmp_path / "docs" / "index.html").exists()
 
 
