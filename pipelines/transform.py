@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import structlog
 
-from pipelines.cdc.ledger import batches
+from pipelines.cdc.ledger import batches_with_rows
 from pipelines.dbt_project import Project
 from pipelines.lake.files import replace_text
 from pipelines.lake.publish import Source
@@ -154,7 +154,7 @@ def _news(settings: Settings) -> dict[str, str]:
         inside = path.relative_to(settings.project_dir)
         if path.suffix in (".sql", ".yml", ".yaml") and inside.parts[0] not in ("target", "logs"):
             project.update(f"{inside}\0".encode() + path.read_bytes())
-    staged = hashlib.sha256("\n".join(batches(settings.raw)).encode())
+    staged = hashlib.sha256("\n".join(batches_with_rows(settings.raw)).encode())
     rules = hashlib.sha256()
     for path in sorted(settings.expectations_dir.rglob("*.y*ml")):
         rules.update(f"{path.name}\0".encode() + path.read_bytes())

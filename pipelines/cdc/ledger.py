@@ -222,10 +222,11 @@ def totals(raw: Path) -> pa.Table:
     ).sort_by("topic")
 
 
-def batches(raw: Path) -> list[str]:
-    """Ids of all batches that may be staged."""
+def batches_with_rows(raw: Path) -> list[str]:
+    """Ids of all batches that brought rows to stage, be these gone by now; heartbeats are none."""
     if not DeltaTable.is_deltatable(str(raw / FOLDER)):
         return []
     column = pa.schema([SCHEMA.field("batch_id")])
-    rows = read(DeltaTable(str(raw / FOLDER)), column, "batch_id is not null")
+    brought = " + ".join(f"coalesce({counter}, 0)" for counter in (LANDED, TRUNCATE, RETIRED))
+    rows = read(DeltaTable(str(raw / FOLDER)), column, f"batch_id is not null and {brought} > 0")
     return sorted(pc.unique(rows["batch_id"]).to_pylist())

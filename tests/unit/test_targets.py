@@ -97,7 +97,7 @@ def test_each_server_is_built_when_it_lacks_something_and_anew_after_a_demand(
         return True
 
     monkeypatch.setattr(transform, "Project", Project)
-    monkeypatch.setattr(transform, "batches", lambda raw: ["one"])
+    monkeypatch.setattr(transform, "batches_with_rows", lambda raw: ["one"])
     project = tmp_path / "project"
     project.mkdir()
     assert [built("trino"), built("trino"), built("spark"), built("spark")] == [
