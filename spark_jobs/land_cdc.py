@@ -18,6 +18,7 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from pipelines.cdc.kafka import KafkaSource
 from pipelines.cdc.kafka_cluster import (
     Cluster,
     check_identity,
@@ -30,8 +31,9 @@ from pipelines.commands.landing import print_landing, set_by_signals
 from pipelines.commands.options import AcceptGap, KafkaConfig, Topics
 from pipelines.contract import Contracts, load_contracts
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.lake.ids import new_run_id
+from pipelines.lake.ids import new_run_id, now
 from pipelines.lake.writer import SPARK
+from pipelines.lineage.recording import recording
 from pipelines.settings import load_settings
 from pipelines.terminal import call
 from spark_jobs.checkpoint import Checkpoint
@@ -84,7 +86,12 @@ def land_cdc(
     run_id = new_run_id()
     try:
         streams = _streams(cluster, topics, contracts)
-        with opened(contracts, settings, run_id, SPARK) as landing:
+        with (
+            recording(settings, run_id, "spark land_cdc") as lineage,
+            lineage.step("land") as told,
+            opened(contracts, settings, run_id, SPARK) as landing,
+        ):
+            began = now()
             lake = Lake(landing, contracts, settings, run_id, Lock())
             starts = {
                 stream: _starts(cluster, stream, landing, accept_gap=accept_gap)
@@ -104,7 +111,11 @@ def land_cdc(
                 checkpoint = Checkpoint(settings.shared / "checkpoints" / stream.topic)
                 sink = TopicSink(lake, stream.topic, stream.name, checkpoint)
                 queries.append((sink, _query(spark, sink, options, offsets, trigger)))
-            _await(queries)
+            try:
+                _await(queries)
+            finally:
+                # What landed stays landed, whatever came then.
+                told.landed(landing.report, KafkaSource(bootstrap), began)
     finally:
         cluster.consumer.close()
     print_landing(landing.report, as_json=False)

@@ -24,6 +24,7 @@ from deltalake import DeltaTable, write_deltalake
 from pipelines.cdc.masking import Masker
 from pipelines.lake.duck import connect
 from pipelines.lake.writer import SPARK, hand_over, writer_of
+from pipelines.lineage import store
 from pipelines.settings import Settings, load_settings
 from tests.stack.native.components import Components
 from tests.stack.native.loopback import LOOPBACK
@@ -187,6 +188,10 @@ def test_spark_goes_on_where_the_lake_is_and_lands_the_same(
     checkpoints: Any = settings.shared / "checkpoints"
     checkpoints.fs.rm(checkpoints.path, recursive=True)
     assert "topic" in finished(spark())
+    events = list(store.events(lake.settings(monkeypatch)))
+    last = [e["run"]["runId"] for e in events if e["job"]["name"] == "spark land_cdc"][-1]
+    by_spark = [e for e in events if str(e["run"]["facets"].get("parent")).count(last)]
+    assert {f"land.{topic}" for topic in TOPICS} <= {e["job"]["name"] for e in by_spark}
     done(lake.run("hand-over", "lakehouse"))
     again = json.loads(done(lake.run("land", "--kafka", kafka, "--json")))
     assert sum(topic["landed"] + topic["dead"] for topic in again.values()) == 0
