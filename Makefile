@@ -7,7 +7,7 @@ LINT_HOME := dbt_project/target/lint-home
 export DBT_SEND_ANONYMOUS_USAGE_STATS := false
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-stack test-parity stack-up stack-status stack-down test-crash test-mutations lint format lock bench bench-land clean
+.PHONY: help demo test test-stack bench-models test-parity stack-up stack-status stack-down test-crash test-mutations lint format lock bench bench-land clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,9 @@ format: $(VENV)/.dev ## Format Python and SQL
 
 bench: $(VENV)/.dev ## Measure speed and memory side by side with peers
 	$(BIN)/python -m bench
+
+bench-models: $(VENV)/.dev ## Backtest forecasts and recommendations against their baselines, on the whole shop
+	$(BIN)/python -m bench forecast recommend
 
 bench-land: $(VENV)/.dev ## Measure landing alone: rates, bad messages, many schemas
 	$(BIN)/python -m bench land poison
