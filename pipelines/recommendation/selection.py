@@ -1,0 +1,132 @@
+"""Which source, or the blend, is to rank: decided on the latest window before the cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from pipelines.recommendation.candidates import Candidates
+from pipelines.recommendation.interactions import Codes
+from pipelines.recommendation.lists import first
+from pipelines.recommendation.metrics import per_client
+from pipelines.recommendation.pairs import Floats
+from pipelines.recommendation.ranker import LEAST_HITS, Example, Ranker
+
+Task = Literal["all", "new"]
+TASKS: tuple[Task, ...] = ("all", "new")
+BLEND = "blend"
+_UNPROVEN: dict[Task, str] = {"all": "buy_again", "new": "popular"}
+# Fewer clients than these prove nothing.
+_LEAST_CLIENTS = 10
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A past window as the recommender would have met it.
+
+    Attributes:
+        example: the candidates, and which were bought.
+        relevant: how many products each client bought in it, and how many new ones, by task;
+            shape (clients,).
+    """
+
+    name: str
+    example: Example
+    relevant: dict[Task, Codes]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What ranks one task.
+
+    Attributes:
+        winner: a source's reason code, or "blend".
+        why: a sentence.
+        ndcg: NDCG@k of each contender on the window that decided.
+        ranker: the blend, trained on all windows, if there was enough to train it.
+    """
+
+    winner: str
+    why: str
+    ndcg: dict[str, float] = field(default_factory=dict)
+    ranker: Ranker | None = None
+
+    def score(self, candidates: Candidates) -> Floats:
+        """What the winner gives, shape (rows,)."""
+        if self.winner != BLEND:
+            return candidates.scores[self.winner]
+        assert self.ranker is not None  # noqa: S101
+        return self.ranker.score(candidates)
+
+
+def sources(task: Task, table: Candidates) -> dict[str, Floats]:
+    """The sources that can rank a task; nothing new to a client can be bought again."""
+    left_out = "buy_again" if task == "new" else ""
+    return {name: table.scores[name] for name in table.scores if name != left_out}
+
+
+def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int) -> Choice:
+    """Let all contenders rank the latest window, the blend having learned from earlier ones.
+
+    With one window alone the blend learns from every other client and is judged on the rest.
+
+    Args:
+        proofs: past windows, the latest first.
+    """
+    if not proofs or (proofs[0].relevant[task] > 0).sum() < _LEAST_CLIENTS:
+        winner = _UNPROVEN[task]
+        return Choice(winner, f"{winner}: too few purchases before the cut to compare on")
+    judged, lessons = _divided([_of_task(task, proof.example) for proof in proofs])
+    table = judged.candidates
+    contenders = sources(task, table)
+    can_learn = all(_hits(part) >= LEAST_HITS for part in (lessons, [judged]))
+    if can_learn:
+        contenders[BLEND] = Ranker(lessons, seed).score(table)
+    ndcg = {
+        name: _ndcg(judged, score, proofs[0].relevant[task], k)
+        for name, score in contenders.items()
+    }
+    winner = max(ndcg, key=lambda name: ndcg[name])  # of equals the simpler, which stands first
+    ranker = (
+        Ranker([_of_task(task, proof.example) for proof in proofs], seed) if can_learn else None
+    )
+    return Choice(winner, _why(winner, ndcg, proofs, k), ndcg, ranker)
+
+
+def _of_task(task: Task, example: Example) -> Example:
+    return example.keep(example.candidates.is_new) if task == "new" else example
+
+
+def _divided(examples: list[Example]) -> tuple[Example, list[Example]]:
+    """What is judged, and what is learned from."""
+    latest = examples[0]
+    if len(examples) > 1:
+        return latest, examples[1:]
+    odd = latest.candidates.client % 2 == 1
+    return latest.keep(odd), [latest.keep(~odd)]
+
+
+def _hits(examples: Sequence[Example]) -> int:
+    return sum(int(example.bought.sum()) for example in examples)
+
+
+def _ndcg(example: Example, score: Floats, relevant: Codes, k: int) -> float:
+    """Mean over the clients of the example that bought something relevant."""
+    client = example.candidates.client
+    asked = np.intersect1d(client, np.flatnonzero(relevant))
+    rows = first(client, score, asked, k)
+    hit = (rows >= 0) & example.bought[rows]
+    return float(per_client(hit, relevant[asked])["ndcg"].mean())
+
+
+def _why(winner: str, ndcg: dict[str, float], proofs: Sequence[Proof], k: int) -> str:
+    simple = max((name for name in ndcg if name != BLEND), key=lambda name: ndcg[name])
+    told = f"NDCG@{k} on the window {proofs[0].name}: {winner} {ndcg[winner]:.4f}"
+    if winner == BLEND:
+        return f"{told}, the best source alone ({simple}) {ndcg[simple]:.4f}"
+    if BLEND in ndcg:
+        return f"{told}, the blend {ndcg[BLEND]:.4f}: the blend is not used"
+    return f"{told}; too few purchases to train the blend"
