@@ -162,7 +162,7 @@ def _lists(model: Recommender, clients: Codes) -> dict[tuple[Task, str], Codes]:
     parts: dict[tuple[Task, str], list[Codes]] = {}
     for block, table in model.blocks(clients):
         for task in TASKS:
-            part = table.keep(table.is_new) if task == "new" else table
+            part = model.ranked(task, table)
             for contender, score in _contenders(model, task, part).items():
                 rows = first(part.client, score, block, model.k)
                 listed = np.where(rows >= 0, part.product[rows], -1)
@@ -173,4 +173,4 @@ def _lists(model: Recommender, clients: Codes) -> dict[tuple[Task, str], Codes]:
 def _contenders(model: Recommender, task: Task, table: Candidates) -> dict[str, Floats]:
     ranker = model.choices[task].ranker
     blend = {} if ranker is None else {BLEND: ranker.score(table)}
-    return sources(task, table) | blend
+    return sources(table) | blend

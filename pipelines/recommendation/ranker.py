@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import lightgbm as lgb
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from pipelines.recommendation.candidates import Candidates
@@ -14,7 +15,9 @@ from pipelines.recommendation.interactions import Codes, Mask
 from pipelines.recommendation.pairs import Floats
 
 # Fewer purchases than these tell less than any fixed rule.
-LEAST_HITS = 50
+LEAST_HITS = 30
+# Below, two threads wait for each other longer than they work.
+_ROWS_FOR_TWO_THREADS = 200_000
 _ROUNDS = 100
 _TREES = {
     "objective": "lambdarank",
@@ -25,7 +28,6 @@ _TREES = {
     "lambda_l2": 10.0,
     "lambdarank_truncation_level": 15,
     "max_bin": 63,
-    "num_threads": 2,
     "deterministic": True,
     "force_row_wise": True,
     "verbose": -1,
@@ -65,15 +67,15 @@ class Ranker:
         linear = LogisticRegression(max_iter=300).fit(self._standard(matrix), bought)
         self._weights = linear.coef_[0].astype(np.float32)
         data = lgb.Dataset(matrix, bought.astype(np.int8), group=lists)
-        self._trees = lgb.train(_TREES | {"seed": seed}, data, _ROUNDS)
+        threads = {"num_threads": _threads(matrix)}
+        self._trees = lgb.train(_TREES | threads | {"seed": seed}, data, _ROUNDS)
 
     def score(self, candidates: Candidates) -> Floats:
         """Shape (rows,); comparable within a client only."""
         matrix = self._matrix(candidates)
         linear = _standard_within(candidates.client, self._standard(matrix) @ self._weights)
-        grown = np.asarray(self._trees.predict(matrix, num_threads=2))
-        mean: Floats = (linear + _standard_within(candidates.client, grown)) / 2
-        return mean.astype(np.float32)
+        grown = np.asarray(self._trees.predict(matrix, num_threads=_threads(matrix)))
+        return ((linear + _standard_within(candidates.client, grown)) / 2).astype(np.float32)
 
     def _matrix(self, candidates: Candidates) -> Floats:
         return np.column_stack([candidates.features[name] for name in self.names])
@@ -88,13 +90,17 @@ def _with_hits(example: Example) -> Example:
     return example.keep(np.isin(client, client[example.bought]))
 
 
+def _threads(matrix: Floats) -> int:
+    return 2 if len(matrix) >= _ROWS_FOR_TWO_THREADS else 1
+
+
 def _lengths(client: Codes) -> Codes:
     return np.asarray(np.unique(client, return_counts=True)[1])
 
 
-def _standard_within(client: Codes, score: Floats) -> Floats:
+def _standard_within(client: Codes, score: Floats) -> NDArray[np.float64]:
     """Each list's scores with mean 0 and deviation 1."""
     _, row, size = np.unique(client, return_inverse=True, return_counts=True)
     centred = score - (np.bincount(row, score) / size)[row]
     deviation = np.sqrt(np.bincount(row, centred**2) / size)
-    return np.asarray(centred / np.maximum(deviation, 1e-9)[row])
+    return np.asarray(centred / np.maximum(deviation, 1e-9)[row], dtype=np.float64)

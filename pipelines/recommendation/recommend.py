@@ -87,7 +87,7 @@ def _known(model: Recommender, clients: Codes, allowed: Mask) -> Iterator[pd.Dat
 
 def _listed(model: Recommender, table: Candidates, clients: Codes, which: str) -> pd.DataFrame:
     choice = model.choices["all" if which == REPEAT else "new"]
-    if which == REPEAT and choice.winner != BLEND:
+    if which == REPEAT and not (model.buys_again and choice.winner == BLEND):
         # Where another source ranks all products best, it is not by those bought before.
         score = table.scores["buy_again"]
     else:

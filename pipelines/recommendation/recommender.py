@@ -12,7 +12,7 @@ from pipelines.recommendation.determinism import one_blas_thread
 from pipelines.recommendation.evidence import Context, Evidence, gather
 from pipelines.recommendation.interactions import Codes, Interactions, Mask
 from pipelines.recommendation.ranker import Example
-from pipelines.recommendation.selection import TASKS, Choice, Proof, Task, choose
+from pipelines.recommendation.selection import TASKS, Choice, Proof, Task, buys_again, choose
 from pipelines.recommendation.splits import Split, Window, windows
 
 # One window to judge contenders on, and two before it for the blend to learn from.
@@ -23,12 +23,23 @@ _BLOCK = 1024
 
 @dataclass(frozen=True)
 class Recommender:
-    """What was learned: the evidence of the whole history, and what ranks each task."""
+    """What was learned from a history.
+
+    Attributes:
+        choices: what ranks each task.
+        buys_again: whether products that a client bought before are ranked among all.
+        k: length of the lists.
+    """
 
     evidence: Evidence
     context: Context
     choices: dict[Task, Choice]
+    buys_again: bool
     k: int
+
+    def ranked(self, task: Task, table: Candidates) -> Candidates:
+        """Those of the candidates that a task ranks."""
+        return table if task == "all" and self.buys_again else table.keep(table.is_new)
 
     def blocks(
         self, clients: Codes, allowed: Mask | None = None
@@ -57,10 +68,14 @@ def fit(
     context = context or Context()
     with one_blas_thread():
         proofs = [_proof(window, context, k, seed) for window in windows(history, split, _WINDOWS)]
-        choices = {task: choose(task, proofs, k, seed) for task in TASKS}
+        again = buys_again(proofs)
+        choices = {
+            task: choose(task, proofs, k, seed, new_only=task == "new" or not again)
+            for task in TASKS
+        }
         if context.catalogue is not None:
             history = history.with_products(context.catalogue.table.index)
-        return Recommender(gather(history, context, seed), context, choices, k)
+        return Recommender(gather(history, context, seed), context, choices, again, k)
 
 
 def _proof(window: Window, context: Context, k: int, seed: int) -> Proof:

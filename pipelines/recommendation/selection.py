@@ -18,7 +18,8 @@ from pipelines.recommendation.ranker import LEAST_HITS, Example, Ranker
 Task = Literal["all", "new"]
 TASKS: tuple[Task, ...] = ("all", "new")
 BLEND = "blend"
-_UNPROVEN: dict[Task, str] = {"all": "buy_again", "new": "popular"}
+# Where fewer of the purchases are repeated ones, what was bought is done with.
+_LEAST_REPEATS = 0.01
 # Fewer clients than these prove nothing.
 _LEAST_CLIENTS = 10
 
@@ -62,26 +63,38 @@ class Choice:
         return self.ranker.score(candidates)
 
 
-def sources(task: Task, table: Candidates) -> dict[str, Floats]:
-    """The sources that can rank a task; nothing new to a client can be bought again."""
-    left_out = "buy_again" if task == "new" else ""
+def buys_again(proofs: Sequence[Proof]) -> bool:
+    """Whether clients buy what they bought before, or only ever what is new to them."""
+    bought = sum(int(proof.relevant["all"].sum()) for proof in proofs)
+    new = sum(int(proof.relevant["new"].sum()) for proof in proofs)
+    return bool(not proofs or bought - new >= _LEAST_REPEATS * bought)
+
+
+def sources(table: Candidates) -> dict[str, Floats]:
+    """The sources that can rank these candidates; nothing new can be bought again."""
+    left_out = "buy_again" if table.is_new.all() else ""
     return {name: table.scores[name] for name in table.scores if name != left_out}
 
 
-def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int) -> Choice:
+def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int, *, new_only: bool) -> Choice:
     """Let all contenders rank the latest window, the blend having learned from earlier ones.
 
     With one window alone the blend learns from every other client and is judged on the rest.
 
     Args:
         proofs: past windows, the latest first.
+        new_only: rank only what the client never bought.
     """
     if not proofs or (proofs[0].relevant[task] > 0).sum() < _LEAST_CLIENTS:
-        winner = _UNPROVEN[task]
+        winner = "popular" if new_only else "buy_again"
         return Choice(winner, f"{winner}: too few purchases before the cut to compare on")
-    judged, lessons = _divided([_of_task(task, proof.example) for proof in proofs])
+    examples = [
+        proof.example.keep(proof.example.candidates.is_new) if new_only else proof.example
+        for proof in proofs
+    ]
+    judged, lessons = _divided(examples)
     table = judged.candidates
-    contenders = sources(task, table)
+    contenders = sources(table)
     can_learn = all(_hits(part) >= LEAST_HITS for part in (lessons, [judged]))
     if can_learn:
         contenders[BLEND] = Ranker(lessons, seed).score(table)
@@ -90,14 +103,8 @@ def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int) -> Choice:
         for name, score in contenders.items()
     }
     winner = max(ndcg, key=lambda name: ndcg[name])  # of equals the simpler, which stands first
-    ranker = (
-        Ranker([_of_task(task, proof.example) for proof in proofs], seed) if can_learn else None
-    )
+    ranker = Ranker(examples, seed) if can_learn else None
     return Choice(winner, _why(winner, ndcg, proofs, k), ndcg, ranker)
-
-
-def _of_task(task: Task, example: Example) -> Example:
-    return example.keep(example.candidates.is_new) if task == "new" else example
 
 
 def _divided(examples: list[Example]) -> tuple[Example, list[Example]]:

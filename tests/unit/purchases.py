@@ -33,7 +33,7 @@ def films(clients: int = 150, seed: int = 2) -> pd.DataFrame:
         days = np.sort(random.integers(0, DAYS, 14))
         rows += [
             (f"c{client:03}", f"p{product:02}", int(day), client)
-            for product, day in zip(seen, days, strict=True)
+            for product, day in zip(random.permutation(seen), days, strict=True)
         ]
     return _frame(rows)
 
