@@ -172,7 +172,7 @@ def _days(at: pd.Series[Any]) -> Days:
     if pd.api.types.is_numeric_dtype(at):
         raise LakehouseError("column at holds numbers, not times", remedy)
     try:
-        moments = pd.to_datetime(at, utc=True)
+        moments = pd.to_datetime(at, utc=True, format="ISO8601")
     except (ValueError, TypeError, OverflowError) as error:
         raise LakehouseError(f"column at holds what is not a time: {error}", remedy) from None
     return np.asarray((moments - pd.Timestamp(0, tz="UTC")) / _DAY, dtype=np.float64)
@@ -188,12 +188,11 @@ def _numbers(quantity: pd.Series[Any]) -> Days:
 
 
 def _codes(ids: pd.Series[Any]) -> tuple[Codes, Ids]:
-    try:
-        codes, values = pd.factorize(ids, sort=True)
-    except TypeError:
+    codes, values = pd.factorize(ids, sort=True)
+    if len({type(value) for value in values}) > 1:
         raise LakehouseError(
             f"column {ids.name} mixes text and numbers", "give all its ids one type"
-        ) from None
+        )
     return codes.astype(np.int64), np.asarray(values)
 
 

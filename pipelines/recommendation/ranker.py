@@ -75,7 +75,8 @@ class Ranker:
         matrix = self._matrix(candidates)
         linear = _standard_within(candidates.client, self._standard(matrix) @ self._weights)
         grown = np.asarray(self._trees.predict(matrix, num_threads=_threads(matrix)))
-        return ((linear + _standard_within(candidates.client, grown)) / 2).astype(np.float32)
+        both = np.stack([linear, _standard_within(candidates.client, grown)])
+        return np.asarray(both.mean(axis=0), dtype=np.float32)
 
     def _matrix(self, candidates: Candidates) -> Floats:
         return np.column_stack([candidates.features[name] for name in self.names])

@@ -9,7 +9,7 @@ BEGIN = pd.Timestamp("2024-01-01")
 DAYS = 150
 
 
-def habits(clients: int = 120, seed: int = 1) -> pd.DataFrame:
+def habits(clients: int = 80, seed: int = 1) -> pd.DataFrame:
     """Clients of four tastes who come every week and mostly buy what they bought before."""
     random = np.random.default_rng(seed)
     rows = []
@@ -23,7 +23,7 @@ def habits(clients: int = 120, seed: int = 1) -> pd.DataFrame:
     return _frame(rows)
 
 
-def films(clients: int = 150, seed: int = 2) -> pd.DataFrame:
+def films(clients: int = 100, seed: int = 2) -> pd.DataFrame:
     """Nobody buys anything twice, and what is bought has no pattern but popularity."""
     random = np.random.default_rng(seed)
     weight = 1 / np.arange(1, 81)
