@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.sparse as sp
 
+from pipelines.recommendation.clients import Clients, describe
 from pipelines.recommendation.interactions import Codes, Interactions
 from pipelines.recommendation.pairs import LONG, Floats, Pairs, pair_up
 from pipelines.recommendation.signals import popularity
@@ -69,6 +70,7 @@ class Evidence:
 
     history: Interactions
     pairs: Pairs
+    clients: Clients
     popularity: Popularity
     segment: Codes
     pool: Codes
@@ -97,4 +99,5 @@ def gather(history: Interactions, context: Context, seed: int) -> Evidence:
     }
     catalogue = context.catalogue
     content = Content(catalogue.words(history.products), taste) if catalogue else None
-    return Evidence(history, pairs, popular, segment, pool, place, scorers, content)
+    clients = describe(history, pairs)
+    return Evidence(history, pairs, clients, popular, segment, pool, place, scorers, content)

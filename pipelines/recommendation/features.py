@@ -7,7 +7,6 @@ import numpy as np
 from pipelines.recommendation.evidence import Evidence
 from pipelines.recommendation.interactions import Codes
 from pipelines.recommendation.pairs import LONG, MIDDLE, SHORT, Floats
-from pipelines.recommendation.signals.popularity import RECENT_DAYS
 
 _MOST_DUE = 10.0
 
@@ -22,18 +21,18 @@ def features(
         at: where each pair stands among those bought, -1 where it was never bought.
         scores: what each source gives to each pair.
     """
-    habits = _client_figures(evidence)
+    clients = evidence.clients
     found = {
         name: np.sqrt(np.maximum(each, 0)) for name, each in scores.items() if name != "buy_again"
     }
     found |= _of_product(evidence, product)
-    found |= _of_pair(evidence, client, at, habits["baskets"])
+    found |= _of_pair(evidence, client, at)
     bought = (at >= 0).astype(np.float32)
-    found["recent_baskets"] = np.log1p(habits["recent_baskets"][client])
+    found["recent_baskets"] = np.log1p(clients.recent_baskets[client])
     # A figure of the client alone orders nothing within their list; with the pair it does.
-    for name in ("recent_baskets", "products"):
-        found[f"bought_by_{name}"] = bought * np.log1p(habits[name][client])
-    found["bought_by_curiosity"] = bought * habits["curiosity"][client]
+    found["bought_by_recent_baskets"] = bought * found["recent_baskets"]
+    found["bought_by_products"] = bought * np.log1p(clients.products[client])
+    found["bought_by_curiosity"] = bought * clients.curiosity[client]
     found["bought_by_loyalty"] = bought * found["loyalty"]
     return {name: each.astype(np.float32) for name, each in found.items()}
 
@@ -49,48 +48,32 @@ def _of_product(evidence: Evidence, product: Codes) -> dict[str, Floats]:
     }
 
 
-def _of_pair(evidence: Evidence, client: Codes, at: Codes, baskets: Floats) -> dict[str, Floats]:
+def _of_pair(evidence: Evidence, client: Codes, at: Codes) -> dict[str, Floats]:
     """Counts, recency and cadence; all 0 for what was never bought."""
-    pairs = evidence.pairs
-    bought = at >= 0
-    gap = pairs.gap
-    once = np.isnan(gap)
-    due = np.minimum(pairs.last / np.maximum(gap, 1), _MOST_DUE)
-    habit = pairs.count / baskets[pairs.client]
+    pairs, bought = evidence.pairs, at >= 0
+    known = at[bought]
+    count, last, first = pairs.count[known], pairs.last[known], pairs.first[known]
+    habit = count / evidence.clients.baskets[client[bought]]
+    once = count == 1
+    gap = np.where(once, 0, (first - last) / np.maximum(count - 1, 1))
+    due = np.where(once, 0, np.minimum(last / np.maximum(gap, 1), _MOST_DUE))
     figures = {
         "bought": np.ones_like(habit),
         "bought_once": once,
-        "decayed_short": np.log1p(pairs.decayed[SHORT]),
-        "decayed_middle": np.log1p(pairs.decayed[MIDDLE]),
-        "decayed_middle_root": np.sqrt(pairs.decayed[MIDDLE]),
-        "decayed_long": np.log1p(pairs.decayed[LONG]),
-        "count": np.log1p(pairs.count),
+        "decayed_short": np.log1p(pairs.decayed[SHORT][known]),
+        "decayed_middle": np.log1p(pairs.decayed[MIDDLE][known]),
+        "decayed_middle_root": np.sqrt(pairs.decayed[MIDDLE][known]),
+        "decayed_long": np.log1p(pairs.decayed[LONG][known]),
+        "count": np.log1p(count),
         "habit": habit,
         "habit_root": np.sqrt(habit),
-        "last": np.log1p(pairs.last),
-        "first": np.log1p(pairs.first),
-        "visits_since": np.log1p(pairs.visits_since),
-        "gap": np.where(once, 0, np.log1p(np.nan_to_num(gap))),
-        "due": np.where(once, 0, np.log1p(np.nan_to_num(due))),
+        "last": np.log1p(last),
+        "first": np.log1p(first),
+        "visits_since": np.log1p(pairs.visits_since[known]),
+        "gap": np.log1p(gap),
+        "due": np.log1p(due),
     }
-    return {name: np.where(bought, each[at], 0) for name, each in figures.items()}
-
-
-def _client_figures(evidence: Evidence) -> dict[str, Floats]:
-    """Figures of clients, each of shape (clients,)."""
-    history, pairs = evidence.history, evidence.pairs
-
-    def count(clients: Codes) -> Floats:
-        return np.bincount(clients, minlength=pairs.shape[0]).astype(np.float64)
-
-    firsts = np.unique(history.basket, return_index=True)[1]
-    owner = history.client[firsts]
-    age = history.as_of[owner] - history.day[firsts]
-    recent = count(pairs.client[pairs.last < RECENT_DAYS])
-    fresh = count(pairs.client[pairs.first < RECENT_DAYS])
-    return {
-        "baskets": count(owner),
-        "recent_baskets": count(owner[age < RECENT_DAYS]),
-        "products": count(pairs.client),
-        "curiosity": fresh / np.maximum(recent, 1),
-    }
+    found = {name: np.zeros(len(at), dtype=np.float32) for name in figures}
+    for name, each in figures.items():
+        found[name][bought] = each
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -39,12 +40,10 @@ class Pairs:
     visits_since: Floats
     decayed: dict[int, Floats]
 
-    @property
-    def gap(self) -> Floats:
-        """Mean days between purchases; NaN where there is only one."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            gap = (self.first - self.last) / (self.count - 1)
-        return np.where(self.count > 1, gap, np.nan).astype(np.float32)
+    @cached_property
+    def keys(self) -> Codes:
+        """client * products + product of each pair, sorted."""
+        return self.client * self.shape[1] + self.product
 
     def matrix(self, values: Floats) -> sp.csr_matrix:
         """The values as a sparse matrix, shape (clients, products)."""
@@ -53,10 +52,9 @@ class Pairs:
 
     def find(self, client: Codes, product: Codes) -> Codes:
         """Where each asked pair stands here; -1 where the client never bought the product."""
-        keys = self.client * self.shape[1] + self.product
         asked = client * self.shape[1] + product
-        at = np.minimum(np.searchsorted(keys, asked), len(keys) - 1)
-        return np.where(keys[at] == asked, at, -1)
+        at = np.minimum(np.searchsorted(self.keys, asked), len(self.keys) - 1)
+        return np.where(self.keys[at] == asked, at, -1)
 
 
 def pair_up(history: Interactions) -> Pairs:

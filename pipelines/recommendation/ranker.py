@@ -75,14 +75,15 @@ class Ranker:
         matrix = self._matrix(candidates)
         linear = _standard_within(candidates.client, self._standard(matrix) @ self._weights)
         grown = np.asarray(self._trees.predict(matrix, num_threads=_threads(matrix)))
-        both = np.stack([linear, _standard_within(candidates.client, grown)])
-        return np.asarray(both.mean(axis=0), dtype=np.float32)
+        grown = _standard_within(candidates.client, grown)
+        return ((linear + grown) / 2).astype(np.float32)
 
     def _matrix(self, candidates: Candidates) -> Floats:
         return np.column_stack([candidates.features[name] for name in self.names])
 
     def _standard(self, matrix: Floats) -> Floats:
-        return (matrix - self._mean) / self._scale
+        standard: Floats = (matrix - self._mean) / self._scale
+        return standard
 
 
 def _with_hits(example: Example) -> Example:

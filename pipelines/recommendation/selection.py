@@ -20,6 +20,8 @@ TASKS: tuple[Task, ...] = ("all", "new")
 BLEND = "blend"
 # Where fewer of the purchases are repeated ones, what was bought is done with.
 _LEAST_REPEATS = 0.01
+# Windows that a blend learns from, when it is judged and when it is used.
+_LESSONS = 2
 # Fewer clients than these prove nothing.
 _LEAST_CLIENTS = 10
 
@@ -57,10 +59,9 @@ class Choice:
 
     def score(self, candidates: Candidates) -> Floats:
         """What the winner gives, shape (rows,)."""
-        if self.winner != BLEND:
-            return candidates.scores[self.winner]
-        assert self.ranker is not None  # noqa: S101
-        return self.ranker.score(candidates)
+        if self.winner == BLEND and self.ranker is not None:
+            return self.ranker.score(candidates)
+        return candidates.scores[self.winner]
 
 
 def buys_again(proofs: Sequence[Proof]) -> bool:
@@ -85,25 +86,24 @@ def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int, *, new_only: 
         proofs: past windows, the latest first.
         new_only: rank only what the client never bought.
     """
-    if not proofs or (proofs[0].relevant[task] > 0).sum() < _LEAST_CLIENTS:
-        winner = "popular" if new_only else "buy_again"
-        return Choice(winner, f"{winner}: too few purchases before the cut to compare on")
     examples = [
         proof.example.keep(proof.example.candidates.is_new) if new_only else proof.example
         for proof in proofs
     ]
+    relevant = proofs[0].relevant[task] if proofs else np.array([], dtype=int)
+    if not proofs or len(_asked(examples[0], relevant)) < _LEAST_CLIENTS:
+        winner = "popular" if new_only else "buy_again"
+        return Choice(winner, f"{winner}: too few purchases before the cut to compare on")
     judged, lessons = _divided(examples)
-    table = judged.candidates
-    contenders = sources(table)
-    can_learn = all(_hits(part) >= LEAST_HITS for part in (lessons, [judged]))
+    can_learn = _hits([judged]) >= LEAST_HITS and _hits(lessons) >= LEAST_HITS
+    if not can_learn:
+        judged = examples[0]
+    contenders = sources(judged.candidates)
     if can_learn:
-        contenders[BLEND] = Ranker(lessons, seed).score(table)
-    ndcg = {
-        name: _ndcg(judged, score, proofs[0].relevant[task], k)
-        for name, score in contenders.items()
-    }
+        contenders[BLEND] = Ranker(lessons, seed).score(judged.candidates)
+    ndcg = {name: _ndcg(judged, score, relevant, k) for name, score in contenders.items()}
     winner = max(ndcg, key=lambda name: ndcg[name])  # of equals the simpler, which stands first
-    ranker = Ranker(examples, seed) if can_learn else None
+    ranker = Ranker(examples[:_LESSONS], seed) if can_learn else None
     return Choice(winner, _why(winner, ndcg, proofs, k), ndcg, ranker)
 
 
@@ -111,7 +111,7 @@ def _divided(examples: list[Example]) -> tuple[Example, list[Example]]:
     """What is judged, and what is learned from."""
     latest = examples[0]
     if len(examples) > 1:
-        return latest, examples[1:]
+        return latest, examples[1 : 1 + _LESSONS]
     odd = latest.candidates.client % 2 == 1
     return latest.keep(odd), [latest.keep(~odd)]
 
@@ -120,11 +120,15 @@ def _hits(examples: Sequence[Example]) -> int:
     return sum(int(example.bought.sum()) for example in examples)
 
 
+def _asked(example: Example, relevant: Codes) -> Codes:
+    """Clients of the example that bought something relevant."""
+    return np.intersect1d(example.candidates.client, np.flatnonzero(relevant))
+
+
 def _ndcg(example: Example, score: Floats, relevant: Codes, k: int) -> float:
-    """Mean over the clients of the example that bought something relevant."""
-    client = example.candidates.client
-    asked = np.intersect1d(client, np.flatnonzero(relevant))
-    rows = first(client, score, asked, k)
+    """Mean over those asked."""
+    asked = _asked(example, relevant)
+    rows = first(example.candidates.client, score, asked, k)
     hit = (rows >= 0) & example.bought[rows]
     return float(per_client(hit, relevant[asked])["ndcg"].mean())
 

@@ -91,15 +91,14 @@ def test_bad_purchases_are_refused_with_a_cause(spoiled: pd.DataFrame, cause: st
     assert refused.value.remedy
 
 
-def test_a_pair_knows_its_count_recency_and_cadence() -> None:
+def test_a_pair_knows_how_often_and_how_lately_it_was_bought() -> None:
     pairs = pair_up(read_interactions(ROWS, as_of=pd.Timestamp("2024-02-05 10:00")))
     milk = pairs.find(np.array([0]), np.array([1]))[0]
     assert (pairs.count[milk], pairs.last[milk], pairs.first[milk]) == (3, 7, 35)
-    assert (pairs.gap[milk], pairs.visits_since[milk]) == (14, 0)
+    assert pairs.visits_since[milk] == 0
     expected = sum(0.5 ** (age / MIDDLE) for age in (7, 28, 35))
     assert pairs.decayed[MIDDLE][milk] == pytest.approx(expected, rel=1e-6)
     bread = pairs.find(np.array([0]), np.array([0]))[0]
-    assert np.isnan(pairs.gap[bread])
     assert pairs.visits_since[bread] == 2
     assert pairs.find(np.array([1]), np.array([1]))[0] == -1
 
