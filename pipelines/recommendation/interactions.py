@@ -83,7 +83,7 @@ class Interactions:
 
     def with_products(self, ids: Iterable[Any]) -> Interactions:
         """The same purchases in a catalogue that also lists these products."""
-        products = np.union1d(self.products, np.asarray(list(ids), dtype=self.products.dtype))
+        products = np.union1d(self.products, same_type(ids, self.products, "product"))
         moved = np.searchsorted(products, self.products)
         return replace(self, products=products, product=moved[self.product])
 
@@ -139,6 +139,23 @@ def read_interactions(table: Table, *, as_of: pd.Timestamp | None = None) -> Int
         clients, products, client[order], product[order], basket[order], day[order],
         np.full(len(clients), today), {why: n for why, n in left_out.items() if n},
     )  # fmt: skip
+
+
+def same_type(ids: Iterable[Any], known: Ids, what: str) -> Ids:
+    """The ids as an array.
+
+    Raises:
+        LakehouseError: their type is not that of the known ones: none would ever be found.
+    """
+    found = pd.Index(list(ids))
+    expected = type(known.tolist()[0])
+    other = next((each for each in found.tolist() if type(each) is not expected), None)
+    if other is not None:
+        raise LakehouseError(
+            f"{what} {other!r} is not of the type of the ids in the purchases, {expected.__name__}",
+            "give ids as they stand in the purchases",
+        )
+    return found.to_numpy().astype(known.dtype)
 
 
 def _frame(table: Table) -> pd.DataFrame:

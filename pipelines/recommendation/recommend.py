@@ -13,7 +13,7 @@ from pipelines.errors import LakehouseError
 from pipelines.recommendation.candidates import SOURCES, Candidates
 from pipelines.recommendation.determinism import one_blas_thread
 from pipelines.recommendation.fill import arrivals, popular_first
-from pipelines.recommendation.interactions import Codes, Mask
+from pipelines.recommendation.interactions import Codes, Mask, same_type
 from pipelines.recommendation.lists import first, within
 from pipelines.recommendation.recommender import Recommender
 from pipelines.recommendation.selection import BLEND
@@ -40,16 +40,19 @@ def recommend(
         `new` only others; each holds up to k, and together they are never empty.
 
     Raises:
-        LakehouseError: no product is available.
+        LakehouseError: no product is available, no client is asked for, or an id is of another
+            type than those of the purchases.
     """
     history = model.evidence.history
-    allowed = ~pd.Index(history.products).isin(list(unavailable))
+    allowed = ~np.isin(history.products, same_type(unavailable, history.products, "product"))
     if not allowed.any():
         raise LakehouseError(
             "no product may be recommended: all are unavailable",
             "leave the products that are in stock out of the filter",
         )
-    asked = pd.Index(history.clients if clients is None else list(clients)).unique()
+    asked = pd.Index(
+        history.clients if clients is None else same_type(clients, history.clients, "client")
+    ).unique()
     if asked.empty:
         raise LakehouseError("no client is asked for", "name one at least, or none for all")
     code = pd.Index(history.clients).get_indexer(asked)

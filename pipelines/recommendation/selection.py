@@ -20,6 +20,7 @@ TASKS: tuple[Task, ...] = ("all", "new")
 BLEND = "blend"
 # Where fewer of the purchases are repeated ones, what was bought is done with.
 _LEAST_REPEATS = 0.01
+_LEAST_PURCHASES = 100
 # Windows that a blend learns from, when it is judged and when it is used.
 _LESSONS = 2
 # Fewer clients than these prove nothing.
@@ -68,7 +69,7 @@ def buys_again(proofs: Sequence[Proof]) -> bool:
     """Whether clients buy what they bought before, or only ever what is new to them."""
     bought = sum(int(proof.relevant["all"].sum()) for proof in proofs)
     new = sum(int(proof.relevant["new"].sum()) for proof in proofs)
-    return bool(not proofs or bought - new >= _LEAST_REPEATS * bought)
+    return bool(bought < _LEAST_PURCHASES or bought - new >= _LEAST_REPEATS * bought)
 
 
 def sources(table: Candidates) -> dict[str, Floats]:

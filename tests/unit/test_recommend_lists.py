@@ -124,6 +124,13 @@ def test_while_one_product_is_allowed_everybody_gets_it(model: Recommender) -> N
     assert table["product_id"].to_pylist() == ["p03"] * 81
 
 
+def test_ids_of_another_type_are_refused_for_none_would_be_found(model: Recommender) -> None:
+    with pytest.raises(LakehouseError, match="client 7 is not of the type"):
+        recommend(model, ["c001", 7])
+    with pytest.raises(LakehouseError, match="product 3 is not of the type"):
+        recommend(model, unavailable=[3])
+
+
 def test_no_product_allowed_is_an_error(model: Recommender) -> None:
     with pytest.raises(LakehouseError, match="all are unavailable"):
         recommend(model, unavailable=[f"p{number:02}" for number in range(70)])
