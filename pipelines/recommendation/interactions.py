@@ -155,7 +155,8 @@ def same_type(ids: Iterable[Any], known: Ids, what: str) -> Ids:
             f"{what} {other!r} is not of the type of the ids in the purchases, {expected.__name__}",
             "give ids as they stand in the purchases",
         )
-    return found.to_numpy().astype(known.dtype)
+    array: Ids = found.to_numpy().astype(known.dtype)
+    return array
 
 
 def _frame(table: Table) -> pd.DataFrame:
@@ -197,7 +198,7 @@ def _days(at: pd.Series[Any]) -> Days:
 
 def _numbers(quantity: pd.Series[Any]) -> Days:
     try:
-        return np.asarray(pd.to_numeric(quantity).astype("float64"), dtype=np.float64)
+        return pd.to_numeric(quantity).to_numpy(np.float64, na_value=np.nan)
     except (ValueError, TypeError) as error:
         raise LakehouseError(
             f"column quantity holds what is not a number: {error}", "give pieces, as a number"
@@ -205,6 +206,9 @@ def _numbers(quantity: pd.Series[Any]) -> Days:
 
 
 def _codes(ids: pd.Series[Any]) -> tuple[Codes, Ids]:
+    if isinstance(ids.dtype, pd.CategoricalDtype):
+        # Else they would be in the order of the categories.
+        ids = ids.astype(ids.cat.categories.dtype)
     codes, values = pd.factorize(ids, sort=True)
     if len({type(value) for value in values}) > 1:
         raise LakehouseError(

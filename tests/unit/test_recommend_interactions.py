@@ -42,8 +42,12 @@ def test_returns_and_repetitions_in_a_basket_are_left_out_and_counted() -> None:
         pa.Table.from_pandas(ROWS),
         duckdb.sql("select * from ROWS"),
         ROWS.assign(at=pd.to_datetime(ROWS["at"])),
+        ROWS.assign(
+            client_id=pd.Categorical(ROWS["client_id"], ["bob", "ann"]),
+            quantity=ROWS["quantity"].astype("Int64"),
+        ),
     ],
-    ids=["shuffled", "arrow", "duckdb", "timestamps"],
+    ids=["shuffled", "arrow", "duckdb", "timestamps", "categories"],
 )
 def test_neither_the_order_of_rows_nor_their_form_matters(table: Table) -> None:
     expected, found = read_interactions(ROWS), read_interactions(table)
@@ -60,6 +64,11 @@ def test_a_date_is_the_beginning_of_its_day() -> None:
     days = pd.to_datetime(ROWS["at"]).dt.date
     known = read_interactions(pa.Table.from_pandas(ROWS.assign(at=days)))
     assert known.day.tolist() == np.floor(read_interactions(ROWS).day).tolist()
+
+
+def test_a_row_without_a_quantity_is_left_out_and_counted() -> None:
+    known = read_interactions(ROWS.assign(quantity=[pd.NA] + [1] * 6))
+    assert known.left_out["no quantity"] == 1
 
 
 def test_purchases_after_the_day_of_recommending_are_left_out() -> None:
