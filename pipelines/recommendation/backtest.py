@@ -98,14 +98,15 @@ def backtest(
     Raises:
         LakehouseError: the history is too short, or nobody with a history bought in a window.
     """
+    context = context or Context()
     tested: list[Tested] = []
     rows: list[Measured] = []
     for _ in range(count):
         window = last_window(known, split)
-        model = fit(window.history, split, context, k=k, seed=seed)
+        known = window.history
+        model = fit(known, split, context.known_to(known), k=k, seed=seed)
         rows += _measure(window, model, seed)
         tested.append(_tested(window, model))
-        known = window.history
     return Backtest(k, split.label, tested, rows)
 
 

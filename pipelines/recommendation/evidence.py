@@ -46,6 +46,12 @@ class Context:
     catalogue: Catalogue | None = None
     segments: Mapping[Any, str] = field(default_factory=dict)
 
+    def known_to(self, history: Interactions) -> Context:
+        """Without products that are not in the history: then they may not have existed yet."""
+        if self.catalogue is None:
+            return self
+        return Context(self.catalogue.only(history.products), self.segments)
+
     @property
     def segment_names(self) -> list[str]:
         return sorted(set(self.segments.values()))

@@ -43,7 +43,8 @@ def read_purchases(path: Path) -> Purchases:
     """Read a file of purchases.
 
     Text columns that have one value per product (in 99 % of the rows) are attributes of products;
-    a column `segment` holds each client's segment, the latest row deciding.
+    a column `segment` holds each client's segment. The earliest row decides: a later one would
+    tell what is not yet known at the cut.
 
     Raises:
         UsageError: the file's name ends neither in .parquet nor in .csv.
@@ -64,11 +65,11 @@ def read_purchases(path: Path) -> Purchases:
         ) from None
     interactions = read_interactions(table)
     others = [name for name in table.column_names if name not in (*REQUIRED, *OPTIONAL)]
-    frame = table.select(["client_id", "product_id", "at", *others]).to_pandas()
+    frame = table.select([*REQUIRED, *others]).to_pandas().sort_values("at", kind="stable")
     segments = {}
     if _SEGMENT in others:
-        latest = frame.sort_values("at", kind="stable").dropna(subset=[_SEGMENT])
-        segments = latest.groupby("client_id")[_SEGMENT].last().astype(str).to_dict()
+        told = frame.dropna(subset=[_SEGMENT])
+        segments = told.groupby("client_id")[_SEGMENT].first().astype(str).to_dict()
     attributes = [name for name in others if name != _SEGMENT and _is_attribute(frame, name)]
     ignored = [name for name in others if name not in (*attributes, _SEGMENT)]
     catalogue = None

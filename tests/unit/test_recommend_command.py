@@ -81,7 +81,7 @@ def test_a_file_that_cannot_serve_is_refused_with_a_remedy(
     assert refused.value.remedy
 
 
-def test_a_segment_is_the_latest_of_the_client(tmp_path: Path) -> None:
+def test_a_segment_is_the_earliest_of_the_client(tmp_path: Path) -> None:
     path = tmp_path / "purchases.parquet"
     pd.DataFrame(
         {
@@ -89,4 +89,4 @@ def test_a_segment_is_the_latest_of_the_client(tmp_path: Path) -> None:
             "at": pd.to_datetime(["2024-01-01", "2024-02-01", "2024-01-15"]),
         }
     ).to_parquet(path)  # fmt: skip
-    assert read_purchases(path).context.segments == {1: "loyal"}
+    assert read_purchases(path).context.segments == {1: "new"}

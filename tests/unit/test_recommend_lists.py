@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import LakehouseError
+from pipelines.recommendation.backtest import backtest
 from pipelines.recommendation.candidates import SOURCES
 from pipelines.recommendation.evidence import Context
 from pipelines.recommendation.interactions import read_interactions
@@ -192,6 +193,15 @@ def test_a_history_too_short_to_compare_on_still_gives_lists() -> None:
     }  # fmt: skip
     assert "too few purchases" in model.choices["all"].why
     assert lists(recommend(model), "new")["client_id"].nunique() == 80
+
+
+def test_products_unknown_before_the_cut_change_nothing_that_is_measured() -> None:
+    known = read_interactions(HABITS)
+    whole = Catalogue(pd.concat([pd.DataFrame({"department": ["d1"]}, index=["a0"]), CATALOGUE]))
+    sold = whole.only(known.products)
+    found = [backtest(known, Holdout(28), Context(each)) for each in (whole, sold)]
+    assert found[0] == found[1]
+    assert found[0].mean("all", "buy_again") > 0.5
 
 
 def test_a_catalogue_with_a_product_twice_is_refused() -> None:

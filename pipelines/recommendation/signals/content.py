@@ -42,6 +42,10 @@ class Catalogue:
                 "the catalogue has no attributes", "give a category or a name, or no catalogue"
             )
 
+    def only(self, products: Ids) -> Catalogue:
+        """The catalogue of these products."""
+        return Catalogue(self.table[self.table.index.isin(products)])
+
     def words(self, products: Ids) -> list[str]:
         """What is written of each product: whole values (`brand=acme foods`) and their words."""
         table = self.table.reindex(products)
