@@ -7,7 +7,6 @@ import time
 from functools import cache
 
 import duckdb
-import numpy as np
 import pandas as pd
 
 from bench.measure import judged, python, table
@@ -19,7 +18,7 @@ from pipelines.recommendation.interactions import Interactions, read_interaction
 from pipelines.recommendation.pairs import LONG, pair_up
 from pipelines.recommendation.recommend import recommend
 from pipelines.recommendation.recommender import fit
-from pipelines.recommendation.selection import TASKS
+from pipelines.recommendation.selection import TASKS, Task
 from pipelines.recommendation.signals.content import Catalogue
 from pipelines.recommendation.signals.factors import LatentTaste
 from pipelines.recommendation.splits import Holdout, last_window
@@ -95,7 +94,7 @@ def context() -> Context:
     return Context(Catalogue(frame.set_index("product_id")))
 
 
-def _show(result: Backtest, task: str) -> None:
+def _show(result: Backtest, task: Task) -> None:
     rows: list[list[object]] = []
     for window in result.windows:
         for row in result.rows:
@@ -106,11 +105,7 @@ def _show(result: Backtest, task: str) -> None:
                      f"{row.recall.mean:.4f}", f"{row.map.mean:.4f}", f"{row.coverage:.3f}"]
                 )  # fmt: skip
     for contender in dict.fromkeys(row.contender for row in result.rows if row.task == task):
-        means = [
-            np.mean([getattr(row, metric).mean for row in result.rows
-                     if (row.task, row.contender) == (task, contender)])
-            for metric in ("ndcg", "recall", "map")
-        ]  # fmt: skip
+        means = [result.mean(task, contender, metric) for metric in ("ndcg", "recall", "map")]
         rows.append(["mean", contender, *(f"{mean:.4f}" for mean in means), ""])
     k = result.k
     title = "All products" if task == "all" else "Products new to the client"

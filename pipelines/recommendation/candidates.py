@@ -79,17 +79,17 @@ def candidates(
     width = pairs.shape[1]
     pooled = _pool_scores(evidence, clients)
     bought = np.flatnonzero(np.isin(pairs.client, clients))
-    mine = (np.searchsorted(clients, pairs.client[bought]), evidence.place[pairs.product[bought]])
-    mine = (mine[0][mine[1] >= 0], mine[1][mine[1] >= 0])
+    inside = bought[evidence.place[pairs.product[bought]] >= 0]
+    row = np.searchsorted(clients, pairs.client[inside])
+    column = evidence.place[pairs.product[inside]]
     barred = np.zeros(len(pool), dtype=bool) if allowed is None else ~allowed[pool]
     keys = [_lately_bought(evidence, bought, max(_BOUGHT, k))]
     for each in pooled.values():
-        wanted = each.copy()
-        wanted[:, barred] = -np.inf
-        for rows, size in (((), _BEST), (mine, _NEW)):
-            if rows:
-                wanted[rows] = -np.inf
-            keys.append((clients[:, None] * width + pool[_best(wanted, max(size, k))]).ravel())
+        wanted = np.where(barred, -np.inf, each)
+        best = _best(wanted, max(_BEST, k))
+        wanted[row, column] = -np.inf
+        best = np.hstack([best, _best(wanted, max(_NEW, k))])
+        keys.append((clients[:, None] * width + pool[best]).ravel())
     found = np.unique(np.concatenate(keys))
     if allowed is not None:
         found = found[allowed[found % width]]
