@@ -21,6 +21,7 @@ from bench import (
     line,
     maintain,
     poison,
+    recommend,
     spark,
     stage,
 )
@@ -38,6 +39,7 @@ BENCHES = {
     "all-clients": line.all_clients,
     "maintain": maintain.main,
     "poison": poison.main,
+    "recommend": recommend.main,
     "spark": spark.main,
     "stage": stage.main,
 }

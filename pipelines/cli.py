@@ -12,6 +12,7 @@ from rich.markup import escape
 from pipelines import doctor as examination
 from pipelines.commands import (
     backfill,
+    backtest,
     contract,
     dead_letters,
     erase,
@@ -96,6 +97,7 @@ app.add_typer(source.app, name="source")
 app.add_typer(contract.app, name="contract")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(flows.app, name="flows")
+app.add_typer(backtest.app, name="backtest")
 
 
 def main() -> None:

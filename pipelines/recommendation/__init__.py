@@ -1,0 +1,1 @@
+"""What to recommend to each client: products to buy again, and products that are new to them."""

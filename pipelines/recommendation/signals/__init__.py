@@ -1,0 +1,1 @@
+"""The sources of recommendations: each scores products for clients by one idea."""
