@@ -1,0 +1,211 @@
+"""Makes a panel of sales lines, and says what it found in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.errors import LakehouseError
+from pipelines.forecasting.panel import Findings, Floats, Ints, Labels, Panel
+
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+
+REQUIRED = ("product_id", "date", "quantity")
+MONEY = ("revenue", "discount")
+ATTRIBUTES = ("department", "category", "brand")
+_UNKNOWN = "(none)"
+# Lines of sold days alone would tell by a plan's presence which days will sell.
+_LEAST_PLANNED = 0.95
+
+Lines = pa.Table | Any  # Arrow, pandas or a DuckDB relation
+
+
+def panel_of(
+    lines: pa.Table | pd.DataFrame | duckdb.DuckDBPyRelation,
+    *,
+    known_ahead: Sequence[str] = (),
+    plan: pa.Table | pd.DataFrame | duckdb.DuckDBPyRelation | None = None,
+) -> Panel:
+    """Make a panel.
+
+    Args:
+        lines: one row a sale, or a product and day: `product_id`, `date` (date, timestamp or ISO
+            text), `quantity`; optional `revenue`, `discount`, `department`, `category`, `brand`.
+            Rows may lie in any order; those of one product and day are summed.
+        known_ahead: numeric columns of the lines that are known before the day comes (a promotion,
+            a price); the lines must then hold all days of a product, sold or not.
+        plan: the same as a table of its own: `product_id`, `date` and numeric columns. What it
+            does not tell is zero; it may reach beyond the last day of the lines.
+
+    Raises:
+        LakehouseError: a column is missing or of the wrong type; a product, date or quantity is
+            null; a number is not finite; there are no lines; a plan lacks product-days.
+    """
+    table = _arrow(lines)
+    _refuse_missing(table, (*REQUIRED, *known_ahead), "sales lines")
+    if not table.num_rows:
+        raise LakehouseError("there are no sales lines", "give lines of at least some weeks")
+    products, rows = _codes(table, "product_id")
+    days = _days(table, "sales lines")
+    quantity = _numbers(table, "quantity")
+    start, size = int(days.min()), int(days.max() - days.min()) + 1
+    columns = days - start
+    shape = (len(products), size)
+    kept = quantity >= 0
+    sold = _sums(rows[kept], columns[kept], quantity[kept], shape)
+    seen = _sums(rows, columns, np.ones(len(rows)), shape)
+    has_sold = (sold > 0).any(axis=1)
+    begins = np.where(has_sold, (sold > 0).argmax(axis=1), (seen > 0).argmax(axis=1))
+    money = {
+        name: _sums(rows[kept], columns[kept], _numbers(table, name)[kept], shape)
+        for name in MONEY
+        if name in table.column_names
+    }
+    planned = {name: _known(table, name, rows, columns, seen, begins) for name in known_ahead}
+    if plan is not None:
+        planned |= _plan(_arrow(plan), products, start, shape)
+    return Panel(
+        products=products,
+        start=np.datetime64(start, "D"),
+        quantity=sold,
+        first=begins.astype(np.int64),
+        revenue=money.get("revenue"),
+        discount=money.get("discount"),
+        plan=planned,
+        attributes={
+            name: _labels(table, name, rows, len(products))
+            for name in ATTRIBUTES
+            if name in table.column_names
+        },
+        findings=Findings(
+            lines=len(rows),
+            summed=int(np.maximum(seen - 1, 0).sum()),
+            returns=int((~kept).sum()),
+            gap_days=int((~seen.any(axis=0)).sum()),
+            never_sold=int((~has_sold).sum()),
+            sold_once=int(((sold > 0).sum(axis=1) == 1).sum()),
+        ),
+    )
+
+
+def _arrow(lines: Any) -> pa.Table:
+    if isinstance(lines, pa.Table):
+        return lines
+    if hasattr(lines, "to_arrow_table"):
+        return lines.to_arrow_table()
+    return pa.Table.from_pandas(lines, preserve_index=False)
+
+
+def _refuse_missing(table: pa.Table, names: Sequence[str], what: str) -> None:
+    missing = [name for name in names if name not in table.column_names]
+    if missing:
+        raise LakehouseError(
+            f"the {what} lack the column {', '.join(missing)}; "
+            f"they have {', '.join(table.column_names)}",
+            f"rename or add it; needed are {', '.join(names)}",
+        )
+
+
+def _refuse_null(table: pa.Table, name: str) -> None:
+    if nulls := table[name].null_count:
+        raise LakehouseError(
+            f"{nulls:,} rows have no {name}", f"leave them out, or fill in the {name}"
+        )
+
+
+def _codes(table: pa.Table, name: str) -> tuple[Labels, Ints]:
+    """The sorted distinct values of a column, and each row's place among them."""
+    _refuse_null(table, name)
+    encoded = pc.dictionary_encode(table[name].combine_chunks())
+    if isinstance(encoded, pa.ChunkedArray):
+        encoded = encoded.combine_chunks()
+    values = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    order = np.argsort(values, kind="stable")
+    place = np.empty(len(values), np.int64)
+    place[order] = np.arange(len(values))
+    return values[order], place[encoded.indices.to_numpy(zero_copy_only=False)]
+
+
+def _days(table: pa.Table, what: str) -> Ints:
+    """Days since 1970-01-01."""
+    _refuse_null(table, "date")
+    column = table["date"]
+    try:
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+            column = pc.cast(column, pa.timestamp("us"))
+        dates = pc.cast(pc.floor_temporal(column, unit="day"), pa.date32())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise LakehouseError(
+            f"the column date of the {what} holds no dates: {error}",
+            "write dates as YYYY-MM-DD",
+        ) from None
+    return np.asarray(pc.cast(dates, pa.int32()).to_numpy(), dtype=np.int64)
+
+
+def _numbers(table: pa.Table, name: str) -> Floats:
+    _refuse_null(table, name)
+    try:
+        values = np.asarray(pc.cast(table[name], pa.float64(), safe=False).to_numpy(), np.float64)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise LakehouseError(
+            f"the column {name} is of type {table[name].type}, and holds no numbers",
+            f"give {name} as numbers",
+        ) from None
+    if odd := int((~np.isfinite(values)).sum()):
+        raise LakehouseError(
+            f"{odd:,} rows have a {name} that is not finite (NaN or infinite)",
+            f"leave them out, or correct the {name}",
+        )
+    return values
+
+
+def _sums(rows: Ints, columns: Ints, values: Floats, shape: tuple[int, int]) -> Floats:
+    flat = np.bincount(rows * shape[1] + columns, weights=values, minlength=shape[0] * shape[1])
+    return flat.astype(np.float64).reshape(shape)
+
+
+def _labels(table: pa.Table, name: str, rows: Ints, count: int) -> Labels:
+    """One label a product: that of its last row in the table."""
+    named = pc.fill_null(pc.cast(table[name], pa.string()), _UNKNOWN)
+    values = np.array(named.to_pylist(), dtype=object)
+    labels = np.full(count, _UNKNOWN, dtype=object)
+    labels[rows] = values
+    return labels
+
+
+def _known(
+    table: pa.Table, name: str, rows: Ints, columns: Ints, seen: Floats, begins: Ints
+) -> Floats:
+    """A column of the lines that is known ahead, as the mean of a product and day."""
+    lives = np.arange(seen.shape[1]) >= begins[:, None]
+    planned = (seen > 0)[lives].mean()
+    if planned < _LEAST_PLANNED:
+        raise LakehouseError(
+            f"the sales lines hold {planned:.0%} of the product-days: where only days with sales "
+            f"have a row, {name} would tell ahead which days will sell",
+            f"add the rows without sales (quantity 0), or leave {name} out",
+        )
+    return _sums(rows, columns, _numbers(table, name), seen.shape) / np.maximum(seen, 1)
+
+
+def _plan(
+    table: pa.Table, products: Labels, start: int, shape: tuple[int, int]
+) -> dict[str, Floats]:
+    """Each numeric column of a plan, from the panel's first day to the plan's last."""
+    _refuse_missing(table, ("product_id", "date"), "plan")
+    names = [name for name in table.column_names if name not in ("product_id", "date")]
+    ids, codes = _codes(table, "product_id")
+    columns = _days(table, "plan") - start
+    place = {product: row for row, product in enumerate(products)}
+    rows = np.array([place.get(product, -1) for product in ids], dtype=np.int64)[codes]
+    kept = (rows >= 0) & (columns >= 0)
+    rows, columns = rows[kept], columns[kept]
+    wide = (shape[0], max(shape[1], int(columns.max(initial=0)) + 1))
+    count = np.maximum(_sums(rows, columns, np.ones(len(rows)), wide), 1)
+    return {name: _sums(rows, columns, _numbers(table, name)[kept], wide) / count for name in names}
