@@ -12,6 +12,7 @@ from rich.markup import escape
 from pipelines import doctor as examination
 from pipelines.commands import (
     backfill,
+    backtest_forecast,
     contract,
     dead_letters,
     erase,
@@ -91,6 +92,9 @@ for command in (
     lineage.lineage,
 ):
     app.command()(command)
+backtest = typer.Typer(help="How well models would have done on past days.", no_args_is_help=True)
+backtest.command("forecast")(backtest_forecast.forecast)
+app.add_typer(backtest, name="backtest")
 app.add_typer(shop.app, name="shop")
 app.add_typer(source.app, name="source")
 app.add_typer(contract.app, name="contract")

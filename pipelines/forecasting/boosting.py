@@ -23,6 +23,9 @@ from pipelines.forecasting.panel import Floats, Panel
 Booster: TypeAlias = Any  # lightgbm.Booster, which is not typed
 
 
+_LEAST_LEVEL = 0.01
+
+
 @dataclass(frozen=True)
 class BoostingConfig:
     """How the model learns; chosen on origins before those that the bench reports.
@@ -38,7 +41,7 @@ class BoostingConfig:
     learning_rate: float = 0.05
     leaves: int = 63
     least_rows_in_leaf: int = 100
-    share_of_features: float = 0.5
+    share_of_features: float = 0.3
     share_of_rows: float = 0.7
     half_life_days: float = 84.0
     origin_step: int = 7
@@ -80,14 +83,15 @@ def fit(training: TrainingRows, until: int, config: BoostingConfig) -> Booster:
     """Learn from the rows whose target day is `until` or before it."""
     rows = training.rows
     kept = rows.target <= until
+    offset = _offset(rows)[kept]
     weight = 0.5 ** ((until - rows.target[kept]) / config.half_life_days)
     # The scale of quantities must not change what regularisation does.
-    weight /= np.average(rows.level[kept], weights=weight)
+    weight /= np.average(offset, weights=weight)
     data = lgb.Dataset(
         rows.values[kept],
         training.sold[kept],
         weight=weight,
-        init_score=np.log(rows.level[kept]),
+        init_score=np.log(offset),
         feature_name=rows.names,
         free_raw_data=True,
     )
@@ -97,7 +101,7 @@ def fit(training: TrainingRows, until: int, config: BoostingConfig) -> Booster:
 def predict(booster: Booster, rows: Rows, threads: int) -> Floats:
     """Expected pieces of each row."""
     score = booster.predict(rows.values, raw_score=True, num_threads=threads)
-    return np.asarray(np.exp(score) * rows.level)
+    return np.asarray(np.exp(score) * _offset(rows))
 
 
 def _parameters(config: BoostingConfig) -> dict[str, object]:
@@ -116,6 +120,11 @@ def _parameters(config: BoostingConfig) -> dict[str, object]:
         "force_row_wise": True,
         "verbosity": -1,
     }
+
+
+def _offset(rows: Rows) -> Floats:
+    """Where nothing sold lately, the model still may expect something."""
+    return np.maximum(rows.level, _LEAST_LEVEL)
 
 
 def _some(rows: Rows, kept: npt.NDArray[np.bool_]) -> Rows:

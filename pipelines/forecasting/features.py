@@ -35,7 +35,7 @@ class Rows:
     Attributes:
         names: of the features.
         values: shape (rows, features).
-        level: the weekday average as of the origin, which the model corrects; positive.
+        level: the weekday average as of the origin, which the model corrects.
         target: index of the day that is forecast.
         product: row of the panel.
     """
@@ -102,7 +102,7 @@ class Features:
         return Rows(
             names=names,
             values=values.reshape(count * horizon, len(names)),
-            level=np.maximum(of_both["usual"], _LEAST).ravel(),
+            level=of_both["usual"].ravel(),
             target=np.tile(origin + 1 + np.arange(horizon), count),
             product=np.repeat(np.arange(count), horizon),
         )

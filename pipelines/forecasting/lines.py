@@ -205,7 +205,18 @@ def _plan(
     place = {product: row for row, product in enumerate(products)}
     rows = np.array([place.get(product, -1) for product in ids], dtype=np.int64)[codes]
     kept = (rows >= 0) & (columns >= 0)
+    if not kept.any():
+        raise LakehouseError(
+            "no row of the plan tells of a product and day of the sales lines",
+            "give both the same ids of the same type, and the plan the days of the lines",
+        )
     rows, columns = rows[kept], columns[kept]
     wide = (shape[0], max(shape[1], int(columns.max(initial=0)) + 1))
     count = np.maximum(_sums(rows, columns, np.ones(len(rows)), wide), 1)
     return {name: _sums(rows, columns, _numbers(table, name)[kept], wide) / count for name in names}
+
+
+def unused_columns(lines: pa.Table, known_ahead: Sequence[str]) -> list[str]:
+    """Columns of the lines of which a panel knows nothing."""
+    used = {*REQUIRED, *MONEY, *ATTRIBUTES, *known_ahead}
+    return [name for name in lines.column_names if name not in used]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from pipelines.forecasting.hierarchy import sums_by
-from pipelines.forecasting.panel import Floats, Ints, Labels
+from pipelines.forecasting.panel import Floats, Ints
 
 WEEK = 7
 
@@ -76,38 +73,3 @@ def pinball(actual: Floats, quantile: Floats, level: float) -> float:
 def coverage(actual: Floats, low: Floats, high: Floats) -> float:
     """Share of days that lie in the interval, its ends included."""
     return float(((actual >= low) & (actual <= high)).mean())
-
-
-@dataclass(frozen=True)
-class PointScore:
-    """How good one forecast is; NaN where a metric is not defined.
-
-    Attributes:
-        wape_day, wape_week: pooled over products.
-        wape_department: WAPE a day of the departments' sums; None without departments.
-        rmsse_undefined: products that RMSSE leaves out.
-    """
-
-    wape_day: float
-    wape_week: float
-    rmsse: float
-    bias: float
-    wape_department: float | None
-    rmsse_undefined: int
-
-
-def point_score(
-    actual: Floats, forecast: Floats, scale: Floats, departments: Labels | None
-) -> PointScore:
-    """Score a forecast, shape (products, horizon)."""
-    scaled, undefined = rmsse(actual, forecast, scale)
-    return PointScore(
-        wape_day=wape(actual, forecast),
-        wape_week=wape(weekly(actual), weekly(forecast)),
-        rmsse=scaled,
-        bias=bias(actual, forecast),
-        wape_department=None
-        if departments is None
-        else wape(sums_by(actual, departments)[1], sums_by(forecast, departments)[1]),
-        rmsse_undefined=undefined,
-    )

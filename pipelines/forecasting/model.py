@@ -63,13 +63,18 @@ class Forecast:
 
 
 def forecast(
-    panel: Panel, config: ForecastConfig, *, windows: Sequence[Window] | None = None
+    panel: Panel,
+    config: ForecastConfig,
+    *,
+    windows: Sequence[Window] | None = None,
+    baselines: Mapping[str, Floats] | None = None,
 ) -> Forecast:
     """Forecast the days after the panel's last.
 
     Args:
         panel: sales up to the origin, and the plan for the whole horizon if there is one.
         windows: the panel's validation windows, where they are at hand already.
+        baselines: its baselines' forecasts, likewise.
 
     Raises:
         LakehouseError: the history is too short, or the plan ends within the horizon.
@@ -77,7 +82,8 @@ def forecast(
     _refuse_short_plan(panel, config.horizon)
     if windows is None:
         windows = validation_windows(panel, config.horizon, config.validation_windows)
-    baselines = {name: make(panel, config.horizon) for name, make in BASELINES.items()}
+    if baselines is None:
+        baselines = {name: make(panel, config.horizon) for name, make in BASELINES.items()}
     models, ahead, fingerprint = _model(panel, config, windows)
     choice = choose(windows, models)
     tried = [
@@ -110,7 +116,8 @@ def _model(
 ) -> tuple[list[Floats] | None, Floats | None, str | None]:
     """The model's forecasts of the validation windows and of what lies ahead, and its hash.
 
-    One fit serves all validation windows: it has seen nothing of the earliest of them.
+    One fit serves all validation windows: it has seen nothing of the earliest of them. A product
+    too young to be learnt from, or never sold, gets what the model corrects: the weekday average.
     """
     learner = config.boosting
     earliest = min(window.origin for window in windows)
@@ -119,10 +126,14 @@ def _model(
     features = Features(panel, config.horizon)
     training = boosting.training_rows(panel, features, config.horizon, learner)
     shape = (len(panel.products), config.horizon)
+    has_sold = panel.quantity.any(axis=1)
 
     def predicted(booster: boosting.Booster, origin: int) -> Floats:
         rows = features.at(origin)
-        return boosting.predict(booster, rows, learner.threads).reshape(shape)
+        expected = boosting.predict(booster, rows, learner.threads)
+        # The model has never seen a product so young, nor one that never sold.
+        is_known = (origin - panel.first >= learner.least_age) & has_sold
+        return np.where(is_known[rows.product], expected, rows.level).reshape(shape)
 
     trial = boosting.fit(training, earliest, learner)
     tried = [predicted(trial, window.origin)[window.rows] for window in windows]

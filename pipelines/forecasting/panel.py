@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TypeAlias
 
 import numpy as np
@@ -88,7 +89,7 @@ class Panel:
 
     def index(self, day: np.datetime64) -> int:
         """The index of a date, which may lie outside the panel."""
-        return int((day - self.start).astype("timedelta64[D]").astype(int))
+        return (day.astype("datetime64[D]").astype(date) - self.start.astype(date)).days
 
     def until(self, origin: int, *, ahead: int) -> Panel:
         """What was known at the end of day `origin`.
@@ -106,11 +107,10 @@ class Panel:
         )
         return cut.select(np.flatnonzero(self.first <= origin))
 
-    def top(self, count: int) -> Panel:
-        """The products with the highest sales: by revenue where it is known, else by pieces."""
+    def best(self, count: int) -> Ints:
+        """Rows of the products that sold most: by revenue where it is known, else by pieces."""
         worth = (self.quantity if self.revenue is None else self.revenue).sum(axis=1)
-        best = np.argsort(-worth, kind="stable")[:count]
-        return self.select(np.sort(best))
+        return np.sort(np.argsort(-worth, kind="stable")[:count])
 
     def select(self, rows: Ints) -> Panel:
         """Some of the products."""
