@@ -69,6 +69,15 @@ def weekday_average(panel: Panel, horizon: int) -> Floats:
     return mean[:, None] * profile[days[origin + 1 :]][None, :]
 
 
+def weekday_means(panel: Panel, horizon: int) -> Floats:
+    """The product's own mean of the last eight days of the same weekday."""
+    recent = panel.quantity[:, -LEVEL_DAYS:]
+    padded = np.pad(recent, ((0, 0), (LEVEL_DAYS - recent.shape[1], 0)))
+    lived = np.clip(panel.days - panel.first, SEASON, LEVEL_DAYS)
+    week = padded.reshape(len(recent), -1, SEASON).sum(axis=1) * SEASON / lived[:, None]
+    return np.tile(week, (1, -(-horizon // SEASON)))[:, :horizon]
+
+
 def theta(panel: Panel, horizon: int) -> Floats:
     """The Theta method with a weekly season, each product from its first day.
 
@@ -88,5 +97,6 @@ BASELINES: dict[str, Baseline] = {
     "seasonal_naive": seasonal_naive,
     "ma28": moving_average,
     "ma56_weekday": weekday_average,
+    "weekday_means": weekday_means,
     "theta": theta,
 }

@@ -34,6 +34,8 @@ class BoostingConfig:
         half_life_days: a row so many days before the last one weighs half.
         origin_step: days from one training origin to the one before it.
         first_origin: the first day of the panel that is a training origin.
+        history_days: how far back training origins go; what is older would weigh next to nothing.
+        most_rows: of more rows a random part is learnt from, which bounds time and memory.
         least_age: a product is learnt from when its first sale is so many days old.
     """
 
@@ -46,6 +48,8 @@ class BoostingConfig:
     half_life_days: float = 84.0
     origin_step: int = 7
     first_origin: int = 70
+    history_days: int = 730
+    most_rows: int = 1_200_000
     least_age: int = 28
     threads: int = 2
     seed: int = 20170101
@@ -64,10 +68,15 @@ def training_rows(
 ) -> TrainingRows:
     """Rows of all training origins whose target day is known."""
     last = panel.days - 1
+    first = max(config.first_origin, last - config.history_days)
+    origins = range(last - config.origin_step, first - 1, -config.origin_step)
+    share = config.most_rows / (len(origins) * len(panel.products) * horizon)
+    random = np.random.default_rng(config.seed)
     parts: list[Rows] = []
-    for origin in range(last - 7, config.first_origin - 1, -config.origin_step):
+    for origin in origins:
         rows = features.at(origin)
         kept = (rows.target <= last) & (origin - panel.first[rows.product] >= config.least_age)
+        kept &= random.random(len(kept)) < share
         parts.append(_some(rows, kept))
     rows = Rows(
         names=parts[0].names,

@@ -23,6 +23,8 @@ _PRICE_DAYS = (7, 28, 112)
 _DECAYS = (20.0, 60.0)
 _PROFILE_DAYS = 84
 _PLAN_DAYS = 112
+# Whole weeks, so that weekdays agree; longer than any horizon.
+_YEAR_DAYS = 364
 # So many days at the usual level stand beside what a lift was seen on.
 _PRIOR_DAYS = 7.0
 _LEAST = 0.01
@@ -217,11 +219,28 @@ class Features:
             ],
             "weekday_of_product_28": self._weekday_means(panel.quantity, origin, 28)[:, ahead],
         }
+        found["year_ago"] = self._year_ago(self._sums, origin)
+        found["year_ago_of_all"] = np.broadcast_to(
+            self._year_ago(self._sums.sum(axis=0, keepdims=True), origin), found["usual"].shape
+        )
         for name, codes in self._groups.items():
             means = self._weekday_means(self._group_quantity[name], origin, _PROFILE_DAYS)
             means = means / np.maximum(means.mean(axis=1, keepdims=True), _LEAST)
             found[f"weekday_of_{name}"] = means[codes][:, ahead]
         return found
+
+    def _year_ago(self, sums: Floats, origin: int) -> Floats:
+        """The week about the target a year ago, against the eight weeks that led to its origin.
+
+        NaN where the panel does not reach back so far, or nothing sold then.
+        """
+        then = origin - _YEAR_DAYS
+        targets = then + np.arange(1, self._horizon + 1)
+        if then + 1 < LEVEL_DAYS:
+            return np.full((len(sums), self._horizon), np.nan)
+        week = (sums[:, targets + 4] - sums[:, targets - 3]) / 7
+        before = (_window(sums, then, LEVEL_DAYS) / LEVEL_DAYS)[:, None]
+        return _ratio(week, np.broadcast_to(before, week.shape))
 
     def _weekday_means(self, quantity: Floats, origin: int, days: int) -> Floats:
         since = max(0, origin + 1 - days)

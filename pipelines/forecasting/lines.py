@@ -23,8 +23,6 @@ _UNKNOWN = "(none)"
 # Lines of sold days alone would tell by a plan's presence which days will sell.
 _LEAST_PLANNED = 0.95
 
-Lines = pa.Table | Any  # Arrow, pandas or a DuckDB relation
-
 
 def panel_of(
     lines: pa.Table | pd.DataFrame | duckdb.DuckDBPyRelation,

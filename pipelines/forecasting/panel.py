@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
 from typing import TypeAlias
 
 import numpy as np
@@ -76,7 +75,7 @@ class Panel:
     @property
     def days(self) -> int:
         """Days with sales known."""
-        return self.quantity.shape[1]
+        return int(self.quantity.shape[1])
 
     @property
     def last(self) -> np.datetime64:
@@ -89,7 +88,7 @@ class Panel:
 
     def index(self, day: np.datetime64) -> int:
         """The index of a date, which may lie outside the panel."""
-        return (day.astype("datetime64[D]").astype(date) - self.start.astype(date)).days
+        return int(np.diff(np.array([self.start, day], "datetime64[D]").astype(np.int64))[0])
 
     def until(self, origin: int, *, ahead: int) -> Panel:
         """What was known at the end of day `origin`.

@@ -51,8 +51,11 @@ class Choice:
 def loss(window: Window, forecast: Floats) -> float:
     """Mean of WAPE a day, WAPE a week and RMSSE, each divided by that of `REFERENCE`.
 
-    A metric that is not defined, or zero for the reference, does not count; NaN if none counts.
+    A metric that is not defined, or zero for the reference, does not count; NaN if none counts, or
+    if nothing was sold in the window.
     """
+    if not window.actual.any():
+        return float("nan")
     own = _metrics(window, forecast)
     reference = _metrics(window, window.baselines[REFERENCE])
     counted = np.isfinite(own) & np.isfinite(reference) & (reference > 0)
@@ -86,7 +89,7 @@ def choose(windows: Sequence[Window], models: Sequence[Floats] | None) -> Choice
     }
     losses |= {f"{weight:.0%} model": value for weight, value in blends.items() if weight}
     weight = min(blends, key=lambda each: blends[each])
-    gain = 1 - blends[weight] / losses[baseline]
+    gain = 1 - blends[weight] / losses[baseline] if losses[baseline] else 0.0
     if gain < _LEAST_GAIN:
         return Choice(
             baseline,
