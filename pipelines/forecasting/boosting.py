@@ -44,7 +44,7 @@ class BoostingConfig:
     leaves: int = 63
     least_rows_in_leaf: int = 100
     share_of_features: float = 0.3
-    share_of_rows: float = 0.7
+    share_of_rows: float = 0.35
     half_life_days: float = 84.0
     origin_step: int = 7
     first_origin: int = 70
