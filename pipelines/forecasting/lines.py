@@ -170,26 +170,33 @@ def _sums(rows: Ints, columns: Ints, values: Floats, shape: tuple[int, int]) -> 
 
 def _labels(table: pa.Table, name: str, rows: Ints, count: int) -> Labels:
     """One label a product: that of its last row in the table."""
-    named = pc.fill_null(pc.cast(table[name], pa.string()), _UNKNOWN)
-    values = np.array(named.to_pylist(), dtype=object)
-    labels = np.full(count, _UNKNOWN, dtype=object)
-    labels[rows] = values
-    return labels
+    named = pc.fill_null(pc.cast(table[name], pa.string()), _UNKNOWN).combine_chunks()
+    encoded = pc.dictionary_encode(named)
+    which = np.zeros(count, np.int64)
+    which[rows] = encoded.indices.to_numpy(zero_copy_only=False)
+    return np.array(encoded.dictionary.to_pylist(), dtype=object)[which]
 
 
 def _known(
     table: pa.Table, name: str, rows: Ints, columns: Ints, seen: Floats, begins: Ints
 ) -> Floats:
-    """A column of the lines that is known ahead, as the mean of a product and day."""
-    lives = np.arange(seen.shape[1]) >= begins[:, None]
-    planned = (seen > 0)[lives].mean()
+    """A column of the lines that is known ahead, as the mean of a product and day.
+
+    The few days without a row have the value of the day before.
+    """
+    days = np.arange(seen.shape[1])
+    has_row = seen > 0
+    # On days without any row the shop was closed: that tells nothing of a product.
+    planned = has_row[(days >= begins[:, None]) & has_row.any(axis=0)].mean()
     if planned < _LEAST_PLANNED:
         raise LakehouseError(
             f"the sales lines hold {planned:.0%} of the product-days: where only days with sales "
             f"have a row, {name} would tell ahead which days will sell",
             f"add the rows without sales (quantity 0), or leave {name} out",
         )
-    return _sums(rows, columns, _numbers(table, name), seen.shape) / np.maximum(seen, 1)
+    values = _sums(rows, columns, _numbers(table, name), seen.shape) / np.maximum(seen, 1)
+    last_row = np.maximum.accumulate(np.where(has_row, days, 0), axis=1)
+    return np.asarray(np.take_along_axis(values, last_row, axis=1))
 
 
 def _plan(

@@ -90,9 +90,24 @@ def test_bad_lines_are_refused_with_a_remedy(lines: pa.Table, cause: str) -> Non
 
 
 def test_a_covariate_of_sold_days_alone_is_refused_for_it_would_tell_which_days_sell() -> None:
-    lines = table([("a", DAY[0], 1, 1.0), ("a", DAY[5], 1, 0.0)], "promo")
+    lines = table([("a", DAY[0], 1, 1.0), ("b", DAY[0], 1, 1.0), ("b", DAY[5], 1, 0.0)], "promo")
     with pytest.raises(LakehouseError, match="promo would tell ahead"):
         panel_of(lines, known_ahead=["promo"])
+
+
+def test_on_a_day_without_any_row_a_covariate_stays_as_it_was() -> None:
+    rows = [("a", DAY[0], 1, 2.5), ("b", DAY[0], 1, 1.0), ("a", DAY[2], 1, 3.0)]
+    lines = table([*rows, ("b", DAY[2], 0, 4.0)], "price")
+    panel = panel_of(lines, known_ahead=["price"])
+    assert panel.plan["price"].tolist() == [[2.5, 2.5, 3.0], [1.0, 1.0, 4.0]]
+
+
+def test_a_product_has_the_label_of_its_last_row() -> None:
+    rows = [("b", DAY[1], 1, "new"), ("a", DAY[0], 1, None), ("b", DAY[0], 1, "old")]
+    assert panel_of(table(rows, "department")).attributes["department"].tolist() == [
+        "(none)",
+        "old",
+    ]
 
 
 def test_a_covariate_of_all_days_is_taken() -> None:
