@@ -22,7 +22,7 @@ _LEVELS = (3, 7, 14, 28, 56, 112, 364)
 _PRICE_DAYS = (7, 28, 112)
 _DECAYS = (20.0, 60.0)
 _PROFILE_DAYS = 84
-_PLAN_DAYS = 112
+_LIFT_DAYS = 112
 # Whole weeks, so that weekdays agree; longer than any horizon.
 _YEAR_DAYS = 364
 # So many days at the usual level stand beside what a lift was seen on.
@@ -74,7 +74,10 @@ class Features:
         self._group_sums = {
             name: _cumulative(values) for name, values in self._group_quantity.items()
         }
-        self._plan_sums = {name: _cumulative(values) for name, values in panel.plan.items()}
+        self._covariates = {**panel.past, **panel.plan}
+        self._covariate_sums = {
+            name: _cumulative(values) for name, values in self._covariates.items()
+        }
         self._group_plan = {
             (group, name): sums_by(values, panel.attributes[group])[1][codes]
             / np.bincount(codes)[codes][:, None]
@@ -89,7 +92,7 @@ class Features:
             | self._pattern(origin)
             | self._prices(origin)
             | self._group_levels(origin)
-            | self._plan_history(origin)
+            | self._covariate_history(origin)
         )
         of_day = self._days(origin)
         of_both = self._profiles(origin) | self._plan_ahead(origin, of_product)
@@ -176,13 +179,13 @@ class Features:
         found["total_trend_28"] = np.repeat(month / np.maximum(usual, _LEAST), len(own))
         return found
 
-    def _plan_history(self, origin: int) -> dict[str, Floats]:
-        """What the plan was lately, and what a day above its usual height has brought."""
-        since = max(0, origin + 1 - _PLAN_DAYS)
+    def _covariate_history(self, origin: int) -> dict[str, Floats]:
+        """What a covariate was lately, and what a day above its usual height has brought."""
+        since = max(0, origin + 1 - _LIFT_DAYS)
         sold = self._panel.quantity[:, since : origin + 1]
-        usual_sold = level(self._panel.quantity, self._panel.first, origin, _PLAN_DAYS)
+        usual_sold = level(self._panel.quantity, self._panel.first, origin, _LIFT_DAYS)
         found: dict[str, Floats] = {}
-        for name, values in self._panel.plan.items():
+        for name, values in self._covariates.items():
             lately = values[:, since : origin + 1]
             usual = lately.mean(axis=1)
             on = lately > usual[:, None] + 1e-9
@@ -194,8 +197,8 @@ class Features:
             found[f"{name}_usual"] = usual
             found[f"{name}_lift"] = sold_on / np.maximum(sold_off, _LEAST)
             found[f"{name}_sold_off"] = sold_off
-            found[f"{name}_28"] = _mean(self._plan_sums[name], origin, 28)
-            found[f"{name}_56"] = _mean(self._plan_sums[name], origin, LEVEL_DAYS)
+            found[f"{name}_28"] = _mean(self._covariate_sums[name], origin, 28)
+            found[f"{name}_56"] = _mean(self._covariate_sums[name], origin, LEVEL_DAYS)
             found[f"{name}_now"] = values[:, origin]
         return found
 

@@ -76,6 +76,7 @@ def panel_of(
         revenue=money.get("revenue"),
         discount=money.get("discount"),
         plan=planned,
+        past={},
         attributes={
             name: _labels(table, name, rows, len(products))
             for name in ATTRIBUTES

@@ -58,6 +58,7 @@ class Panel:
         revenue: what was paid, in the currency of the lines, shape (products, days), or None.
         discount: what was taken off the price, likewise.
         plan: covariates known ahead by name, shape (products, days + days known ahead).
+        past: covariates known only when the day is over, shape (products, days).
         attributes: static labels by name (department, category, brand), shape (products,).
         findings: what was found in the lines.
     """
@@ -69,6 +70,7 @@ class Panel:
     revenue: Floats | None
     discount: Floats | None
     plan: Mapping[str, Floats]
+    past: Mapping[str, Floats]
     attributes: Mapping[str, Labels]
     findings: Findings
 
@@ -103,6 +105,7 @@ class Panel:
             revenue=None if self.revenue is None else self.revenue[:, :days],
             discount=None if self.discount is None else self.discount[:, :days],
             plan={name: values[:, : days + ahead] for name, values in self.plan.items()},
+            past={name: values[:, :days] for name, values in self.past.items()},
         )
         return cut.select(np.flatnonzero(self.first <= origin))
 
@@ -121,9 +124,11 @@ class Panel:
             revenue=None if self.revenue is None else self.revenue[rows],
             discount=None if self.discount is None else self.discount[rows],
             plan={name: values[rows] for name, values in self.plan.items()},
+            past={name: values[rows] for name, values in self.past.items()},
             attributes={name: labels[rows] for name, labels in self.attributes.items()},
         )
 
     def without_plan(self) -> Panel:
-        """The same panel, with nothing known ahead but the calendar."""
-        return replace(self, plan={})
+        """The same panel, with nothing known ahead but the calendar; what was planned is past."""
+        over = {name: values[:, : self.days] for name, values in self.plan.items()}
+        return replace(self, plan={}, past={**self.past, **over})
