@@ -20,6 +20,7 @@ from pipelines.forecasting.validation import Window, validation_windows
 
 # So many days of targets must lie before the first validation window for the model to learn from.
 _LEAST_LEARNT_DAYS = 28
+_LEAST_LEARNT_PIECES = 100.0
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def _model(
         return None, None, None
     features = Features(panel, config.horizon)
     training = boosting.training_rows(panel, features, config.horizon, learner)
+    if training.sold[training.rows.target <= earliest].sum() < _LEAST_LEARNT_PIECES:
+        return None, None, None
     shape = (len(panel.products), config.horizon)
     has_sold = panel.quantity.any(axis=1)
 

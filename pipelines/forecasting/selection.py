@@ -67,7 +67,7 @@ def choose(windows: Sequence[Window], models: Sequence[Floats] | None) -> Choice
 
     Args:
         windows: validation windows.
-        models: the model's forecast of each window, or None where the history was too short for it.
+        models: the model's forecast of each window, or None where there was too little to learn.
     """
     losses = {
         name: _mean([loss(window, window.baselines[name]) for window in windows])
@@ -77,7 +77,12 @@ def choose(windows: Sequence[Window], models: Sequence[Floats] | None) -> Choice
         return Choice(REFERENCE, 0.0, losses, "nothing was sold in the validation windows")
     baseline = min(losses, key=lambda name: losses[name])
     if models is None:
-        return Choice(baseline, 0.0, losses, "the history is too short for the model")
+        return Choice(
+            baseline,
+            0.0,
+            losses,
+            "the history is too short for the model, or too little sold in it",
+        )
     blends = {
         weight: _mean(
             [

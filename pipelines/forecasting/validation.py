@@ -51,7 +51,8 @@ def validation_windows(panel: Panel, horizon: int, count: int) -> list[Window]:
     """The last `count` windows of the history, latest first; fewer where it is too short.
 
     Raises:
-        LakehouseError: the history does not even hold one window after eight weeks.
+        LakehouseError: the history does not even hold one window after eight weeks, or no product
+            had sold before one.
     """
     origins = [panel.days - 1 - horizon * number for number in range(1, count + 1)]
     chosen = [origin for origin in origins if origin + 1 >= LEAST_HISTORY_DAYS]
@@ -60,4 +61,12 @@ def validation_windows(panel: Panel, horizon: int, count: int) -> list[Window]:
             f"{panel.days} days of sales up to {panel.last} are too few to forecast {horizon} days",
             f"give at least {LEAST_HISTORY_DAYS + horizon} days, or ask for a shorter horizon",
         )
-    return [window_at(panel, origin, horizon) for origin in chosen]
+    windows = [window_at(panel, origin, horizon) for origin in chosen]
+    found = [window for window in windows if len(window.rows)]
+    if not found:
+        raise LakehouseError(
+            f"every product is new: none had sold by {panel.day(chosen[0])}, {horizon} days before "
+            f"{panel.last}",
+            "give an earlier history, or ask for a shorter horizon",
+        )
+    return found

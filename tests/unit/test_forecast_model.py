@@ -159,6 +159,17 @@ def test_new_products_get_the_baseline_and_products_that_never_sold_get_zero() -
     assert (found.mean[2] < 10).all()
 
 
+def test_a_shop_that_opened_lately_gets_a_baseline_and_one_of_new_products_alone_an_error() -> None:
+    sold, _ = promoted_sales()
+    sold[:, :-40] = 0
+    found = forecast(panel_from(sold), SMALL)
+    assert found.model is None
+    assert np.isfinite(found.mean).all()
+    sold[:, :-10] = 0
+    with pytest.raises(LakehouseError, match="every product is new"):
+        forecast(panel_from(sold), SMALL)
+
+
 def test_a_shop_that_sold_nothing_lately_is_forecast_by_a_baseline() -> None:
     sold, _ = promoted_sales()
     sold[:, -40:] = 0
