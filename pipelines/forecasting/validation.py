@@ -61,12 +61,11 @@ def validation_windows(panel: Panel, horizon: int, count: int) -> list[Window]:
             f"{panel.days} days of sales up to {panel.last} are too few to forecast {horizon} days",
             f"give at least {LEAST_HISTORY_DAYS + horizon} days, or ask for a shorter horizon",
         )
-    windows = [window_at(panel, origin, horizon) for origin in chosen]
-    found = [window for window in windows if len(window.rows)]
-    if not found:
+    begun = [origin for origin in chosen if (panel.first <= origin).any()]
+    if not begun:
         raise LakehouseError(
             f"every product is new: none had sold by {panel.day(chosen[0])}, {horizon} days before "
             f"{panel.last}",
             "give an earlier history, or ask for a shorter horizon",
         )
-    return found
+    return [window_at(panel, origin, horizon) for origin in begun]
