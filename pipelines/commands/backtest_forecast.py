@@ -123,7 +123,8 @@ def _cut(panel: Panel, until: datetime, horizon: int) -> Panel:
 
 
 def _tables(found: Backtest) -> Iterator[RichTable]:
-    for origin in [*found.products, None]:
+    several = [None] if len(found.products) > 1 else []
+    for origin in [*found.products, *several]:
         rows = [row for row in found.rows if row.origin == origin]
         if origin is None:
             title = f"Mean of {len(found.products)} origins"
