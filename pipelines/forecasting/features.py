@@ -1,0 +1,284 @@
+"""What the model sees of a product at an origin day, for each day of the horizon.
+
+Everything comes from days up to and including the origin, from the calendar and from the plan.
+Prices and discounts stay as they were at the origin unless the plan tells them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.forecasting.baselines import LEVEL_DAYS, level, weekday_profile
+from pipelines.forecasting.calendar import calendar
+from pipelines.forecasting.hierarchy import sums_by
+from pipelines.forecasting.panel import Floats, Ints, Panel
+
+Matrix: TypeAlias = npt.NDArray[np.float32]
+_LEVELS = (3, 7, 14, 28, 56, 112, 364)
+_PRICE_DAYS = (7, 28, 112)
+_DECAYS = (20.0, 60.0)
+_PROFILE_DAYS = 84
+_LIFT_DAYS = 112
+# Whole weeks, so that weekdays agree; longer than any horizon.
+_YEAR_DAYS = 364
+# So many days at the usual level stand beside what a lift was seen on.
+_PRIOR_DAYS = 7.0
+_LEAST = 0.01
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of products and days ahead, of one or more origins, to learn from or to predict.
+
+    Attributes:
+        names: of the features.
+        values: shape (rows, features).
+        level: the weekday average as of the origin, which the model corrects.
+        target: index of the day that is forecast.
+        product: row of the panel.
+    """
+
+    names: list[str]
+    values: Matrix
+    level: Floats
+    target: Ints
+    product: Ints
+
+
+class Features:
+    """Features of a panel; sums over time are made once for all origins."""
+
+    def __init__(self, panel: Panel, horizon: int) -> None:
+        self._panel = panel
+        self._horizon = horizon
+        dates = panel.start + np.arange(panel.days + horizon)
+        self._calendar = calendar(dates)
+        self._weekday = self._calendar["weekday"].astype(np.int64)
+        self._sums = _cumulative(panel.quantity)
+        self._money = {
+            name: _cumulative(values)
+            for name, values in (("revenue", panel.revenue), ("discount", panel.discount))
+            if values is not None
+        }
+        self._groups = {
+            name: np.unique(labels.astype(str), return_inverse=True)[1]
+            for name, labels in panel.attributes.items()
+        }
+        self._group_quantity = {
+            name: sums_by(panel.quantity, labels)[1] for name, labels in panel.attributes.items()
+        }
+        self._group_sums = {
+            name: _cumulative(values) for name, values in self._group_quantity.items()
+        }
+        self._covariates = {**panel.past, **panel.plan}
+        self._covariate_sums = {
+            name: _cumulative(values) for name, values in self._covariates.items()
+        }
+        self._group_plan = {
+            (group, name): sums_by(values, panel.attributes[group])[1][codes]
+            / np.bincount(codes)[codes][:, None]
+            for group, codes in self._groups.items()
+            for name, values in panel.plan.items()
+        }
+
+    def at(self, origin: int) -> Rows:
+        """Features as of the end of day `origin`, for all products and the whole horizon."""
+        of_product = (
+            self._levels(origin)
+            | self._pattern(origin)
+            | self._prices(origin)
+            | self._group_levels(origin)
+            | self._covariate_history(origin)
+        )
+        of_day = self._days(origin)
+        of_both = self._profiles(origin) | self._plan_ahead(origin, of_product)
+        count, horizon = len(self._panel.products), self._horizon
+        names = [*of_product, *of_day, *of_both]
+        values = np.empty((count, horizon, len(names)), np.float32)
+        for place, name in enumerate(names):
+            if name in of_product:
+                values[:, :, place] = of_product[name][:, None]
+            else:
+                values[:, :, place] = of_day[name] if name in of_day else of_both[name]
+        return Rows(
+            names=names,
+            values=values.reshape(count * horizon, len(names)),
+            level=of_both["usual"].ravel(),
+            target=np.tile(origin + 1 + np.arange(horizon), count),
+            product=np.repeat(np.arange(count), horizon),
+        )
+
+    def _levels(self, origin: int) -> dict[str, Floats]:
+        """Means of the last days, plain and fading."""
+        panel = self._panel
+        found = {
+            f"mean_{days}": level(panel.quantity, panel.first, origin, days) for days in _LEVELS
+        }
+        ages = np.arange(origin, -1, -1)
+        for decay in _DECAYS:
+            weights = np.exp(-ages / decay)
+            fading = panel.quantity[:, : origin + 1] @ weights / weights.sum()
+            found[f"fading_{decay:.0f}"] = fading
+        return found
+
+    def _pattern(self, origin: int) -> dict[str, Floats]:
+        """How a product sells: how often, how much at once, how unsteadily, since when."""
+        known = self._panel.quantity[:, : origin + 1]
+        recent = known[:, -LEVEL_DAYS:]
+        sold = recent > 0
+        last_sold = np.where(known > 0, np.arange(origin + 1), -1).max(axis=1)
+        return {
+            "deviation_28": known[:, -28:].std(axis=1),
+            "deviation_56": recent.std(axis=1),
+            "most_28": known[:, -28:].max(axis=1),
+            "share_of_days_sold": sold.mean(axis=1),
+            "pieces_a_day_sold": recent.sum(axis=1) / np.maximum(sold.sum(axis=1), 1),
+            "days_since_sold": (origin - last_sold).astype(float),
+            "age": (origin - self._panel.first).astype(float),
+        }
+
+    def _prices(self, origin: int) -> dict[str, Floats]:
+        """Price a piece and discount rate of the last days; NaN where nothing sold in them."""
+        found: dict[str, Floats] = {}
+        if "revenue" not in self._money:
+            return found
+        price = {}
+        for days in _PRICE_DAYS:
+            pieces = _window(self._sums, origin, days)
+            paid = _window(self._money["revenue"], origin, days)
+            price[days] = _ratio(paid, pieces)
+            if "discount" in self._money:
+                off = _window(self._money["discount"], origin, days)
+                found[f"discount_rate_{days}"] = off / np.maximum(paid + off, _LEAST)
+        longest = price[_PRICE_DAYS[-1]]
+        found["price"] = longest
+        for days in _PRICE_DAYS[:-1]:
+            found[f"price_{days}_to_usual"] = _ratio(price[days], longest)
+        return found
+
+    def _group_levels(self, origin: int) -> dict[str, Floats]:
+        """How the groups of a product, and the whole, have been moving; its share of them."""
+        own = _window(self._sums, origin, LEVEL_DAYS)
+        found: dict[str, Floats] = {}
+        for name, codes in self._groups.items():
+            sums = self._group_sums[name]
+            week, month, usual = (_mean(sums, origin, days)[codes] for days in (7, 28, 112))
+            found[f"{name}"] = codes.astype(float)
+            found[f"{name}_trend_7"] = week / np.maximum(month, _LEAST)
+            found[f"{name}_trend_28"] = month / np.maximum(usual, _LEAST)
+            found[f"{name}_share"] = own / np.maximum(
+                _window(sums, origin, LEVEL_DAYS)[codes], _LEAST
+            )
+        total = self._sums.sum(axis=0, keepdims=True)
+        week, month, usual = (_mean(total, origin, days) for days in (7, 28, 112))
+        found["total_trend_7"] = np.repeat(week / np.maximum(month, _LEAST), len(own))
+        found["total_trend_28"] = np.repeat(month / np.maximum(usual, _LEAST), len(own))
+        return found
+
+    def _covariate_history(self, origin: int) -> dict[str, Floats]:
+        """What a covariate was lately, and what a day above its usual height has brought."""
+        since = max(0, origin + 1 - _LIFT_DAYS)
+        sold = self._panel.quantity[:, since : origin + 1]
+        usual_sold = level(self._panel.quantity, self._panel.first, origin, _LIFT_DAYS)
+        found: dict[str, Floats] = {}
+        for name, values in self._covariates.items():
+            lately = values[:, since : origin + 1]
+            usual = lately.mean(axis=1)
+            on = lately > usual[:, None] + 1e-9
+            sold_on, sold_off = (
+                ((sold * days).sum(axis=1) + usual_sold * _PRIOR_DAYS)
+                / (days.sum(axis=1) + _PRIOR_DAYS)
+                for days in (on, ~on)
+            )
+            found[f"{name}_usual"] = usual
+            found[f"{name}_lift"] = sold_on / np.maximum(sold_off, _LEAST)
+            found[f"{name}_sold_off"] = sold_off
+            found[f"{name}_28"] = _mean(self._covariate_sums[name], origin, 28)
+            found[f"{name}_56"] = _mean(self._covariate_sums[name], origin, LEVEL_DAYS)
+            found[f"{name}_now"] = values[:, origin]
+        return found
+
+    def _days(self, origin: int) -> dict[str, Floats]:
+        ahead = np.arange(1, self._horizon + 1)
+        days = {name: values[origin + ahead] for name, values in self._calendar.items()}
+        return {"horizon": ahead.astype(float), "week": (ahead - 1) // 7 * 1.0} | days
+
+    def _profiles(self, origin: int) -> dict[str, Floats]:
+        """What the weekday of the target has brought: to all, to each group, to the product."""
+        panel = self._panel
+        count = len(panel.products)
+        ahead = self._weekday[origin + 1 : origin + 1 + self._horizon]
+        profile = weekday_profile(panel.quantity, self._weekday, origin)[ahead]
+        mean = level(panel.quantity, panel.first, origin, LEVEL_DAYS)
+        found = {
+            "weekday_of_all": np.broadcast_to(profile, (count, self._horizon)),
+            "usual": mean[:, None] * profile,
+            "weekday_of_product": self._weekday_means(panel.quantity, origin, _PROFILE_DAYS)[
+                :, ahead
+            ],
+            "weekday_of_product_28": self._weekday_means(panel.quantity, origin, 28)[:, ahead],
+        }
+        found["year_ago"] = self._year_ago(self._sums, origin)
+        found["year_ago_of_all"] = np.broadcast_to(
+            self._year_ago(self._sums.sum(axis=0, keepdims=True), origin), found["usual"].shape
+        )
+        for name, codes in self._groups.items():
+            means = self._weekday_means(self._group_quantity[name], origin, _PROFILE_DAYS)
+            means = means / np.maximum(means.mean(axis=1, keepdims=True), _LEAST)
+            found[f"weekday_of_{name}"] = means[codes][:, ahead]
+        return found
+
+    def _year_ago(self, sums: Floats, origin: int) -> Floats:
+        """The week about the target a year ago, against the eight weeks that led to its origin.
+
+        NaN where the panel does not reach back so far, or nothing sold then.
+        """
+        then = origin - _YEAR_DAYS
+        targets = then + np.arange(1, self._horizon + 1)
+        if then + 1 < LEVEL_DAYS:
+            return np.full((len(sums), self._horizon), np.nan)
+        week = (sums[:, targets + 4] - sums[:, targets - 3]) / 7
+        before = (_window(sums, then, LEVEL_DAYS) / LEVEL_DAYS)[:, None]
+        return _ratio(week, np.broadcast_to(before, week.shape))
+
+    def _weekday_means(self, quantity: Floats, origin: int, days: int) -> Floats:
+        since = max(0, origin + 1 - days)
+        which = self._weekday[since : origin + 1]
+        one_hot = (which[:, None] == np.arange(7)).astype(float)
+        return np.asarray(
+            quantity[:, since : origin + 1] @ one_hot / np.maximum(one_hot.sum(axis=0), 1)
+        )
+
+    def _plan_ahead(self, origin: int, known: dict[str, Floats]) -> dict[str, Floats]:
+        """The plan of the target day, plain and against what it was lately."""
+        ahead = slice(origin + 1, origin + 1 + self._horizon)
+        found: dict[str, Floats] = {}
+        for name, values in self._panel.plan.items():
+            planned = values[:, ahead]
+            found[name] = planned
+            found[f"{name}_against_lately"] = planned - known[f"{name}_56"][:, None]
+            for group in self._groups:
+                found[f"{name}_in_{group}"] = self._group_plan[group, name][:, ahead]
+        return found
+
+
+def _cumulative(values: Floats) -> Floats:
+    return np.concatenate([np.zeros((len(values), 1)), values.cumsum(axis=1)], axis=1)
+
+
+def _window(sums: Floats, origin: int, days: int) -> Floats:
+    """Sum of the last `days` up to the origin, by cumulative sums."""
+    return np.asarray(sums[:, origin + 1] - sums[:, max(0, origin + 1 - days)])
+
+
+def _mean(sums: Floats, origin: int, days: int) -> Floats:
+    return _window(sums, origin, days) / min(days, origin + 1)
+
+
+def _ratio(above: Floats, below: Floats) -> Floats:
+    """NaN where the divisor is not positive: LightGBM takes it for not known."""
+    return np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)
