@@ -57,10 +57,12 @@ from promoted join day using (week) cross join store
 
 
 def load_year(most: int = 3_000) -> Panel:
-    """The panel of 2017: the best sellers of the year and of each of its parts among them.
+    """The panel of 2017, without the long tail.
 
     Args:
-        most: how many products to keep, by revenue; far more than any origin's top thousand.
+        most: how many products to keep, by the year's revenue. Of the default, the thousand best
+            sellers up to any day from mid July on are a part, so an origin's choice knows no more
+            than it should.
     """
     folder = str(data_folder()).replace("'", "''")
     with duckdb.connect() as con:
