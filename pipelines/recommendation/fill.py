@@ -41,16 +41,18 @@ def popular_first(
     listed = rows.groupby("client")["product"]
     pairs = evidence.pairs
     orders = {code: evidence.popularity.ranked(code, allowed) for code in set(evidence.segment)}
-    added: list[pd.DataFrame] = []
+    owners: list[Codes] = [np.array([], dtype=np.int64)]
+    products = list(owners)
     for client, length in zip(clients[lengths < k], lengths[lengths < k], strict=True):
         low, high = np.searchsorted(pairs.client, (client, client + 1))
         passed = pairs.product[low:high]
         if length:
             passed = np.concatenate([passed, listed.get_group(client)])
         order = orders[evidence.segment[client]][: k + len(passed)]
-        product = order[~np.isin(order, passed)][: k - length]
-        added.append(_appended(rows, np.full(len(product), client), product, "popular"))
-    return pd.concat([rows, *added])
+        products.append(order[~np.isin(order, passed)][: k - length])
+        owners.append(np.full(len(products[-1]), client))
+    added = _appended(rows, np.concatenate(owners), np.concatenate(products), "popular")
+    return pd.concat([rows, added])
 
 
 def _appended(rows: pd.DataFrame, client: Codes, product: Codes, reason: str) -> pd.DataFrame:

@@ -50,7 +50,7 @@ class Choice:
         winner: a source's reason code, or "blend".
         why: a sentence.
         ndcg: NDCG@k of each contender on the window that decided.
-        ranker: the blend, trained on all windows, if there was enough to train it.
+        ranker: the blend, trained on the latest windows, if there was enough to train it.
     """
 
     winner: str
