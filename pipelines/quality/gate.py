@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipelines.errors import LakehouseError, Unavailable
 from pipelines.quality.results import MOST_ROWS, GateReport, Result
@@ -26,15 +26,30 @@ from great_expectations.data_context.types.base import (
     ProgressBarsConfig,
 )
 from great_expectations.datasource.fluent.interfaces import TestConnectionError
+from great_expectations.expectations.core.unexpected_rows_expectation import (
+    UnexpectedRowsExpectation,
+)
 from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.expectations.registry import (
     get_expectation_impl,
     list_registered_expectation_implementations,
 )
+from sqlalchemy.exc import DBAPIError
 
 _SHOWN_ROWS = 3
 _SEVERITIES = {"block": FailureSeverity.CRITICAL, "warn": FailureSeverity.WARNING}
 _INDEX_QUERY = "unexpected_index_query"
+_ROW_COUNT = "unexpected_rows_query.row_count"
+
+
+class CountedRowsExpectation(UnexpectedRowsExpectation):
+    """As its parent, but only counts: rows are fetched where there are any, and once."""
+
+    metric_dependencies: ClassVar[tuple[str, ...]] = (_ROW_COUNT,)
+
+    def _validate(self, metrics: dict[str, Any], *_: Any, **__: Any) -> dict[str, Any]:
+        count = metrics[_ROW_COUNT]
+        return {"success": count == 0, "result": {"observed_value": count}}
 
 
 class Inspector:
@@ -201,7 +216,11 @@ class Inspector:
         """The rows that break a rule, with key and columns concerned."""
         if rule.type == NO_ROWS:
             query = rule.kwargs[QUERY].replace("{batch}", suite.model.relation)
-            return self._query(query, MOST_ROWS)
+            try:
+                return self._query(query, MOST_ROWS)
+            except DBAPIError as error:
+                # Its rows could be counted without all that it selects.
+                raise _unchecked(rule, suite, error) from None
         asset = self._source.get_asset(suite.model.full_name)
         told = (
             asset.get_batch_definition("all")
@@ -242,8 +261,9 @@ def _expectation(rule: Rule, suite: Suite) -> Any:
             f"{where}: nobody knows the expectation {rule.type}",
             f"write {near[0]}" if near else "see Great Expectations' list of expectations",
         )
+    kind = CountedRowsExpectation if rule.type == NO_ROWS else get_expectation_impl(rule.type)
     try:
-        return get_expectation_impl(rule.type)(
+        return kind(
             **rule.kwargs,
             severity=_SEVERITIES[rule.severity],
             meta={"rule": rule.name},
@@ -265,9 +285,12 @@ def _refuse_exception(rule: Rule, suite: Suite, info: dict[str, Any]) -> None:
     each: Iterable[Any] = [info] if "raised_exception" in info else info.values()
     for one in each:
         if one["raised_exception"]:
-            told = " ".join(str(one["exception_message"]).split())
-            raise LakehouseError(
-                f"{rule.origin}: rule {rule.name!r} of {suite.model.full_name} cannot be checked: "
-                f"{told}",
-                "correct the rule; nothing is published before it can be checked",
-            )
+            raise _unchecked(rule, suite, one["exception_message"])
+
+
+def _unchecked(rule: Rule, suite: Suite, told: object) -> LakehouseError:
+    return LakehouseError(
+        f"{rule.origin}: rule {rule.name!r} of {suite.model.full_name} cannot be checked: "
+        f"{' '.join(str(told).split())}",
+        "correct the rule; nothing is published before it can be checked",
+    )
