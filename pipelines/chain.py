@@ -81,13 +81,7 @@ def run(
         recorded(settings, command, by) as recorder,
         Gatekeeper(settings, recorder.run_id) as keeper,
     ):
-
-        def on_topic(step: Step, topic: str) -> None:
-            # There is news, so that there will be something to check.
-            keeper.prepare()
-            on_progress(step, topic)
-
-        landing = _land(settings, source, recorder, on_topic)
+        landing = _land(settings, source, recorder, on_progress)
         recorder.finished("land")
         recorder.told |= {"landed": landing.landed, "dead": landing.dead}
         manifest = None
@@ -171,6 +165,7 @@ def _build_checked(
             build.accept()
         recorder.finished("build")
         return build.report
+    # One core imports what checks while the other one reads the project.
     keeper.prepare()
     suites = load_suites(settings.expectations_dir, models(build.project.manifest))
     is_rule = translated(build.project.manifest)

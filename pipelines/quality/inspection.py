@@ -65,8 +65,9 @@ class Inspection:
         try:
             self._await_docs()
         finally:
-            self._pipe.close()
+            # The end of its input ends it at once.
             self._process.communicate()
+            self._pipe.close()
 
     def _await_docs(self) -> None:
         if self._waits_for_docs:
