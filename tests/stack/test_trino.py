@@ -327,6 +327,20 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         # The same lake, in which nothing is new.
         stack.start("dbt-build")
         assert "nothing new on trino" in stack.log("dbt-build").read_text()
+        # A worker whose settings name Kafka lands from it, into a lake of its own here.
+        stack.stop("worker")
+        prefect.told = {
+            "LAKEHOUSE_HOME": str(tmp_path / "lake"),
+            "LAKEHOUSE_KAFKA": client["bootstrap.servers"],
+        }
+        with prefect.worker("of-kafka"):
+            run = prefect.start("ingest")
+            within(180, lambda: prefect.state(run) in ("Completed", "Failed", "Crashed"), list)
+        assert prefect.state(run) == "Completed"
+        shown = {
+            row["topic"]: row["landed"] for row in json.loads(prefect.artifacts(run)["landed"])
+        }
+        assert shown[topic] > 0
         # The topic may have changes of the shop's database, too; a key that is gone stays, dead.
         keys = "select distinct transporter_id from {} where transporter_id is not null order by 1"
         built = trino_server.query(keys.format("staging.base_transporter"))[1]
