@@ -9,14 +9,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import duckdb
 import numpy as np
-import pyarrow as pa
 import typer
 from rich.markup import escape
 from rich.table import Table as RichTable
 
 from pipelines.commands.options import Json
+from pipelines.data_file import read_data_file
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.terminal import err, out, print_json
 
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from pipelines.forecasting.backtest import Backtest
     from pipelines.forecasting.panel import Panel
     from pipelines.forecasting.scores import Row
-
-_READERS = {".parquet": "read_parquet", ".csv": "read_csv", ".gz": "read_csv"}
 
 
 def forecast(
@@ -67,8 +64,10 @@ def forecast(
         raise LakehouseError(
             f"{error.name} is not installed", "pip install 'lakehouse-platform[ml]'"
         ) from None
-    lines = _read(sales)
-    panel = panel_of(lines, known_ahead=known_ahead, plan=_read(plan) if plan is not None else None)
+    lines = read_data_file(sales)
+    panel = panel_of(
+        lines, known_ahead=known_ahead, plan=read_data_file(plan) if plan is not None else None
+    )
     if until is not None:
         panel = _cut(panel, until, horizon)
     chosen = origins_before(panel, horizon, origins)
@@ -95,22 +94,6 @@ def forecast(
     for day, choice in found.choices.items():
         told = f"{day}: the pipeline uses [bold]{escape(choice.name)}[/]: {escape(choice.reason)}"
         out.print(told, highlight=False)
-
-
-def _read(path: Path) -> pa.Table:
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(f"{path} is neither .parquet nor .csv", "convert it, or rename it")
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}", "name a Parquet or CSV file")
-    try:
-        with duckdb.connect() as connection:
-            return connection.execute(f"from {reader}(?)", [str(path)]).to_arrow_table()
-    except duckdb.Error as error:
-        told = " ".join(str(error).split())
-        raise LakehouseError(
-            f"{path} cannot be read: {told[:300]}", "check that it is whole, and of its kind"
-        ) from None
 
 
 def _cut(panel: Panel, until: datetime, horizon: int) -> Panel:

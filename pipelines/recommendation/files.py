@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import duckdb
 import pandas as pd
 
-from pipelines.errors import LakehouseError, UsageError
+from pipelines.data_file import read_data_file
 from pipelines.recommendation.evidence import Context
 from pipelines.recommendation.interactions import (
     OPTIONAL,
@@ -18,7 +17,6 @@ from pipelines.recommendation.interactions import (
 )
 from pipelines.recommendation.signals.content import Catalogue
 
-_READERS = {".parquet": "read_parquet", ".csv": "read_csv"}
 _SEGMENT = "segment"
 # A typing error here and there does not make a category a thing of the purchase.
 _AGREEING = 0.99
@@ -47,22 +45,9 @@ def read_purchases(path: Path) -> Purchases:
     tell what is not yet known at the cut.
 
     Raises:
-        UsageError: the file's name ends neither in .parquet nor in .csv.
-        LakehouseError: the file is not there or cannot be read, or see `read_interactions`.
+        LakehouseError: as `read_data_file` and `read_interactions`.
     """
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise UsageError(f"{path} is neither .parquet nor .csv", "give a Parquet or CSV file")
-    if not path.is_file():
-        raise LakehouseError(f"there is no file {path}", "name an existing file")
-    try:
-        with duckdb.connect(config={"threads": "2"}) as connection:
-            table = connection.execute(f"select * from {reader}(?)", [str(path)]).to_arrow_table()
-    except duckdb.Error as error:
-        told = str(error).splitlines()[0]
-        raise LakehouseError(
-            f"{path} cannot be read: {told}", "write it anew as Parquet, or as CSV with a header"
-        ) from None
+    table = read_data_file(path)
     interactions = read_interactions(table)
     others = [name for name in table.column_names if name not in (*REQUIRED, *OPTIONAL)]
     frame = table.select([*REQUIRED, *others]).to_pandas().sort_values("at", kind="stable")
