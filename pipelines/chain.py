@@ -31,7 +31,7 @@ from pipelines.quality.suites import GATES, Gate, Suite, load_suites
 from pipelines.quality.warehouse import GATED
 from pipelines.records import Recorder, recorded
 from pipelines.settings import EMBEDDED, Settings
-from pipelines.transform import STAGING, Build, BuildReport, is_built
+from pipelines.transform import PREDICTIONS, STAGING, Build, BuildReport, is_built
 
 if TYPE_CHECKING:
     from pipelines.quality.results import GateReport
@@ -169,6 +169,13 @@ def _build_checked(
     keeper.prepare()
     suites = load_suites(settings.expectations_dir, models(build.project.manifest))
     is_rule = translated(build.project.manifest)
+    if build.only_predictions:
+        suites = [suite for suite in suites if suite.model.layer == PREDICTIONS]
+        inferred = ("--indirect-selection", "cautious", "--select", PREDICTIONS)
+        excluded = ["--exclude", *is_rule] if is_rule else []
+        recorder.step("build", lambda told: build.make(*inferred, *excluded, on_results=told.built))
+        recorder.finished("build")
+        return _judge_marts(build, recorder, keeper, suites, on_progress)
     staging = ("--select", STAGING, *(["--exclude", *is_rule] if is_rule else []))
     recorder.step("stage", lambda told: build.make(*staging, on_results=told.built))
     recorder.finished("stage")
@@ -179,6 +186,17 @@ def _build_checked(
     rest = ("--indirect-selection", "cautious", "--exclude", STAGING, *is_rule)
     recorder.step("build", lambda told: build.make(*rest, on_results=told.built))
     recorder.finished("build")
+    return _judge_marts(build, recorder, keeper, suites, on_progress)
+
+
+def _judge_marts(
+    build: Build,
+    recorder: Recorder,
+    keeper: Gatekeeper,
+    suites: Sequence[Suite],
+    on_progress: Progress,
+) -> BuildReport:
+    """Hold the last gate, and accept the build that passes."""
     on_progress("gate", "marts")
     recorder.step("gate-marts", partial(_pass_gate, keeper, suites, "marts"))
     keeper.write_docs()

@@ -22,12 +22,15 @@ from pipelines.commands import (
     landing,
     lineage,
     maintain,
+    models,
     publish,
     resnapshot,
+    score,
     shop,
     source,
     sql,
     status,
+    train,
     verify,
 )
 from pipelines.commands.options import Json
@@ -90,6 +93,8 @@ for command in (
     init_env.init_env,
     verify.verify,
     lineage.lineage,
+    train.train,
+    score.score,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")
@@ -98,6 +103,7 @@ app.add_typer(contract.app, name="contract")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(flows.app, name="flows")
 app.add_typer(backtest.app, name="backtest")
+app.add_typer(models.app, name="models")
 
 
 def main() -> None:

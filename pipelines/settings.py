@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     notify_email_from: str | None = None
     notify_email_to: str | None = None
     silence_hours: int = Field(default=26, ge=1)
+    # Their lines are no goods in pieces: no model learns from them. Separated by commas.
+    departments_left_out: str = "FUEL,MISCELLANEOUS,COUPON"
     threads: int = 2
     memory_limit: str = "2GB"
 
@@ -112,6 +114,11 @@ class Settings(BaseSettings):
     def published(self) -> Path:
         """Published Delta tables and their manifest."""
         return self.shared / "published"
+
+    @property
+    def mlflow(self) -> Path:
+        """Runs, models and their registry, where no server of MLflow keeps them."""
+        return self.home / "mlflow"
 
     @property
     def state(self) -> Path:

@@ -16,6 +16,7 @@ import structlog
 from pipelines.cdc.ledger import batches_with_rows
 from pipelines.dbt_project import Project
 from pipelines.lake.files import replace_text
+from pipelines.lake.inference import create_inference_tables, inference_versions
 from pipelines.lake.publish import Source
 from pipelines.settings import EMBEDDED, Settings
 
@@ -26,6 +27,9 @@ log = structlog.get_logger()
 
 # The folder of the layer that is built, and judged, first.
 STAGING = "staging"
+# The folder of the models that read what was inferred, and nobody reads but people.
+PREDICTIONS = "predictions"
+_INFERENCE = "inference"
 PUBLISHED_SCHEMAS = ("marts", "features", "predictions")
 
 
@@ -57,6 +61,7 @@ class Build:
 
     Attributes:
         report: what has been done so far.
+        only_predictions: new predictions are the only news.
     """
 
     def __init__(
@@ -64,7 +69,9 @@ class Build:
     ) -> None:
         self._settings = settings
         self._on_node = on_node
+        create_inference_tables(settings.raw)
         self._news = _news(settings)
+        self.only_predictions = False
         former = _read_state(settings)
         self.report = BuildReport(_build_id(self._news), skipped=former == self._news)
         if self.report.skipped:
@@ -75,6 +82,12 @@ class Build:
         self.report.full_refresh = former is not None and any(
             former.get(n) != self._news.get(n) for n in decisive
         )
+        self.only_predictions = former is not None and all(
+            former.get(name) == value for name, value in self._news.items() if name != _INFERENCE
+        )
+        if self.only_predictions:
+            # What is not built now stands as it was.
+            self.report.sources = _sources_of(settings)
         if self.report.full_refresh:
             log.info("project or contract changed, or raw rows went: everything is built anew")
 
@@ -102,7 +115,8 @@ class Build:
             self.report.tests += kind == "test"
             if str(result.status) == "warn":
                 self.report.warnings.append(f"{result.node.name}: {result.message}")
-        self.report.sources += _published_sources(results)
+        built = _published_sources(results)
+        self.report.sources += [each for each in built if each not in self.report.sources]
 
     def accept(self) -> None:
         """Remember it as the last green build: what it has seen is no news to the next one."""
@@ -161,6 +175,9 @@ def _news(settings: Settings) -> dict[str, str]:
     news = {
         "project": project.hexdigest(), "rules": rules.hexdigest(), "batches": staged.hexdigest()
     }  # fmt: skip
+    versions = inference_versions(settings.raw)
+    if any(versions.values()):
+        news[_INFERENCE] = json.dumps(versions)
     if _demand_file(settings).exists():
         news["demand"] = _demand_file(settings).read_text()
     return news

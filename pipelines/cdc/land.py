@@ -45,6 +45,7 @@ from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import new_id, now
+from pipelines.lake.inference import create_inference_tables
 from pipelines.lake.metastore import Metastore
 from pipelines.lake.tables import (
     again_if_overtaken,
@@ -152,6 +153,7 @@ class Landing:
         self.masker = load_masker(settings)
         self.ledger, overview = books.open_ledger(settings.raw, contracts)
         create_raw_tables(settings.raw, contracts, writer)
+        create_inference_tables(settings.raw)
         evolve_raw_tables(settings.raw, contracts, connection, self.masker, run_id, writer)
         resolutions.complete(settings.raw, self.ledger, run_id)
         # Names and stamps of the files that were read to their end.

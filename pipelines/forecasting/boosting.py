@@ -31,6 +31,7 @@ class BoostingConfig:
     """How the model learns; chosen on origins before those that the bench reports.
 
     Attributes:
+        trees: 0 leaves the model out: what is forecast is the best baseline.
         variance_power: how variance grows with the mean: 1 as of Poisson's counts, 2 as of gamma.
         half_life_days: a row so many days before the last one weighs half.
         origin_step: days from one training origin to the one before it.

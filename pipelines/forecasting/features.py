@@ -6,6 +6,7 @@ Prices and discounts stay as they were at the origin unless the plan tells them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from pipelines.forecasting.baselines import LEVEL_DAYS, level, weekday_profile
 from pipelines.forecasting.calendar import calendar
 from pipelines.forecasting.hierarchy import sums_by
-from pipelines.forecasting.panel import Floats, Ints, Panel
+from pipelines.forecasting.panel import Floats, Ints, Labels, Panel
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 _LEVELS = (3, 7, 14, 28, 56, 112, 364)
@@ -50,9 +51,16 @@ class Rows:
 
 
 class Features:
-    """Features of a panel; sums over time are made once for all origins."""
+    """Features of a panel; sums over time are made once for all origins.
 
-    def __init__(self, panel: Panel, horizon: int) -> None:
+    Args:
+        labels: by attribute, the labels that a model knows, sorted: a label is told by its place
+            among them, any other is not known. Default those of the panel.
+    """
+
+    def __init__(
+        self, panel: Panel, horizon: int, labels: Mapping[str, Labels] | None = None
+    ) -> None:
         self._panel = panel
         self._horizon = horizon
         dates = panel.start + np.arange(panel.days + horizon)
@@ -67,6 +75,11 @@ class Features:
         self._groups = {
             name: np.unique(labels.astype(str), return_inverse=True)[1]
             for name, labels in panel.attributes.items()
+        }
+        self._places = {
+            name: _places(values.astype(str), labels[name] if labels else None)
+            for name, values in panel.attributes.items()
+            if labels is None or name in labels
         }
         self._group_quantity = {
             name: sums_by(panel.quantity, labels)[1] for name, labels in panel.attributes.items()
@@ -167,7 +180,8 @@ class Features:
         for name, codes in self._groups.items():
             sums = self._group_sums[name]
             week, month, usual = (_mean(sums, origin, days)[codes] for days in (7, 28, 112))
-            found[f"{name}"] = codes.astype(float)
+            if name in self._places:
+                found[name] = self._places[name]
             found[f"{name}_trend_7"] = week / np.maximum(month, _LEAST)
             found[f"{name}_trend_28"] = month / np.maximum(usual, _LEAST)
             found[f"{name}_share"] = own / np.maximum(
@@ -264,6 +278,15 @@ class Features:
             for group in self._groups:
                 found[f"{name}_in_{group}"] = self._group_plan[group, name][:, ahead]
         return found
+
+
+def _places(labels: Labels, known: Labels | None) -> Floats:
+    """Place of each label among those known, NaN for any other."""
+    if known is None:
+        known = np.unique(labels)
+    place = np.searchsorted(known, labels)
+    is_known = known[np.minimum(place, len(known) - 1)] == labels
+    return np.where(is_known, place, np.nan)
 
 
 def _cumulative(values: Floats) -> Floats:

@@ -11,10 +11,10 @@ import numpy as np
 from pipelines.errors import LakehouseError
 from pipelines.forecasting import boosting
 from pipelines.forecasting.baselines import BASELINES
-from pipelines.forecasting.boosting import BoostingConfig
+from pipelines.forecasting.boosting import Booster, BoostingConfig
 from pipelines.forecasting.features import Features
 from pipelines.forecasting.panel import Floats, Labels, Panel
-from pipelines.forecasting.quantiles import calibrate, dispersion
+from pipelines.forecasting.quantiles import ResidualQuantiles, calibrate, dispersion
 from pipelines.forecasting.selection import Choice, choose
 from pipelines.forecasting.validation import Window, validation_windows
 
@@ -63,6 +63,100 @@ class Forecast:
     fingerprint: str | None
 
 
+@dataclass(frozen=True)
+class ForecastModel:
+    """What was learned from a panel: it forecasts from that one's end, or from a later day.
+
+    Attributes:
+        trained_until: the last day that it has seen.
+        residuals: how far it lay off on the validation windows.
+        booster: None where the history was too short to learn from.
+        features: what the booster sees, in order.
+        labels: the labels of each attribute that it knows, sorted.
+    """
+
+    config: ForecastConfig
+    trained_until: np.datetime64
+    choice: Choice
+    residuals: ResidualQuantiles
+    booster: Booster | None
+    features: tuple[str, ...]
+    labels: Mapping[str, Labels]
+
+    def predict(self, panel: Panel, *, baselines: Mapping[str, Floats] | None = None) -> Forecast:
+        """Forecast the days after the panel's last.
+
+        Args:
+            panel: sales up to the origin, and the plan for the whole horizon if the model has
+                learned from one.
+            baselines: the panel's forecasts by `BASELINES`, where they are at hand already.
+
+        Raises:
+            LakehouseError: the plan ends within the horizon, or the panel has other covariates,
+                money columns or attributes than that of the training.
+        """
+        horizon = self.config.horizon
+        _refuse_short_plan(panel, horizon)
+        if baselines is None:
+            baselines = {name: make(panel, horizon) for name, make in BASELINES.items()}
+        ahead = None
+        if self.booster is not None:
+            features = Features(panel, horizon, self.labels)
+            ahead = _expected(
+                panel, features, panel.days - 1, self.booster, self.config.boosting, self.features
+            )
+        mean = self.choice.blend(baselines, ahead)
+        p10, p50, p90 = self.residuals.about(mean, dispersion(panel.quantity))
+        return Forecast(
+            products=panel.products,
+            origin=panel.last,
+            mean=mean,
+            p10=p10,
+            p50=p50,
+            p90=p90,
+            model=ahead,
+            baselines=baselines,
+            choice=self.choice,
+            fingerprint=self.fingerprint,
+        )
+
+    @property
+    def fingerprint(self) -> str | None:
+        """SHA-256 of the booster's text, None without one."""
+        if self.booster is None:
+            return None
+        return hashlib.sha256(self.booster.model_to_string().encode()).hexdigest()
+
+
+def fit(
+    panel: Panel, config: ForecastConfig, *, windows: Sequence[Window] | None = None
+) -> ForecastModel:
+    """Learn from a panel: the model, what to make of it beside the baselines, and its residuals.
+
+    Args:
+        panel: sales up to the last day, with the plan up to that day at least if there is one.
+        windows: the panel's validation windows, where they are at hand already.
+
+    Raises:
+        LakehouseError: the history is too short.
+    """
+    if windows is None:
+        windows = validation_windows(panel, config.horizon, config.validation_windows)
+    tried, booster, names = _learn(panel, config, windows)
+    choice = choose(windows, tried)
+    blended = [
+        choice.blend(window.baselines, tried[number] if tried else None)
+        for number, window in enumerate(windows)
+    ]
+    residuals = calibrate(
+        np.concatenate([window.actual for window in windows]),
+        np.concatenate(blended),
+        np.concatenate([dispersion(panel.quantity[w.rows, : w.origin + 1]) for w in windows]),
+    )
+    labels = {name: np.unique(values.astype(str)) for name, values in panel.attributes.items()}
+    return ForecastModel(config, panel.last, choice, residuals, booster, names, labels)
+
+
 def forecast(
     panel: Panel,
     config: ForecastConfig,
@@ -70,79 +164,59 @@ def forecast(
     windows: Sequence[Window] | None = None,
     baselines: Mapping[str, Floats] | None = None,
 ) -> Forecast:
-    """Forecast the days after the panel's last.
-
-    Args:
-        panel: sales up to the origin, and the plan for the whole horizon if there is one.
-        windows: the panel's validation windows, where they are at hand already.
-        baselines: its baselines' forecasts, likewise.
-
-    Raises:
-        LakehouseError: the history is too short, or the plan ends within the horizon.
-    """
+    """Learn from a panel, and forecast the days after its last; see `fit` and `predict`."""
     _refuse_short_plan(panel, config.horizon)
-    if windows is None:
-        windows = validation_windows(panel, config.horizon, config.validation_windows)
-    if baselines is None:
-        baselines = {name: make(panel, config.horizon) for name, make in BASELINES.items()}
-    models, ahead, fingerprint = _model(panel, config, windows)
-    choice = choose(windows, models)
-    tried = [
-        choice.blend(window.baselines, models[number] if models else None)
-        for number, window in enumerate(windows)
-    ]
-    residuals = calibrate(
-        np.concatenate([window.actual for window in windows]),
-        np.concatenate(tried),
-        np.concatenate([dispersion(panel.quantity[w.rows, : w.origin + 1]) for w in windows]),
-    )
-    mean = choice.blend(baselines, ahead)
-    p10, p50, p90 = residuals.about(mean, dispersion(panel.quantity))
-    return Forecast(
-        products=panel.products,
-        origin=panel.last,
-        mean=mean,
-        p10=p10,
-        p50=p50,
-        p90=p90,
-        model=ahead,
-        baselines=baselines,
-        choice=choice,
-        fingerprint=fingerprint,
-    )
+    return fit(panel, config, windows=windows).predict(panel, baselines=baselines)
 
 
-def _model(
+def _learn(
     panel: Panel, config: ForecastConfig, windows: Sequence[Window]
-) -> tuple[list[Floats] | None, Floats | None, str | None]:
-    """The model's forecasts of the validation windows and of what lies ahead, and its hash.
+) -> tuple[list[Floats] | None, Booster | None, tuple[str, ...]]:
+    """The model's forecasts of the validation windows, the model of all days, its features.
 
-    One fit serves all validation windows: it has seen nothing of the earliest of them. A product
-    too young to be learnt from, or never sold, gets what the model corrects: the weekday average.
+    One fit serves all validation windows: it has seen nothing of the earliest of them.
     """
     learner = config.boosting
     earliest = min(window.origin for window in windows)
-    if earliest < learner.first_origin + _LEAST_LEARNT_DAYS:
-        return None, None, None
+    if not learner.trees or earliest < learner.first_origin + _LEAST_LEARNT_DAYS:
+        return None, None, ()
     features = Features(panel, config.horizon)
     training = boosting.training_rows(panel, features, config.horizon, learner)
     if training.sold[training.rows.target <= earliest].sum() < _LEAST_LEARNT_PIECES:
-        return None, None, None
-    shape = (len(panel.products), config.horizon)
-    has_sold = panel.quantity.any(axis=1)
-
-    def predicted(booster: boosting.Booster, origin: int) -> Floats:
-        rows = features.at(origin)
-        expected = boosting.predict(booster, rows, learner.threads)
-        # The model has never seen a product so young, nor one that never sold.
-        is_known = (origin - panel.first >= learner.least_age) & has_sold
-        return np.where(is_known[rows.product], expected, rows.level).reshape(shape)
-
+        return None, None, ()
+    names = tuple(training.rows.names)
     trial = boosting.fit(training, earliest, learner)
-    tried = [predicted(trial, window.origin)[window.rows] for window in windows]
-    final = boosting.fit(training, panel.days - 1, learner)
-    text = final.model_to_string()
-    return tried, predicted(final, panel.days - 1), hashlib.sha256(text.encode()).hexdigest()
+    tried = [
+        _expected(panel, features, window.origin, trial, learner, names)[window.rows]
+        for window in windows
+    ]
+    return tried, boosting.fit(training, panel.days - 1, learner), names
+
+
+def _expected(
+    panel: Panel,
+    features: Features,
+    origin: int,
+    booster: Booster,
+    learner: BoostingConfig,
+    names: tuple[str, ...],
+) -> Floats:
+    """What the model expects after an origin, shape (products, horizon).
+
+    A product too young to be learnt from, or never sold, gets what the model corrects: the weekday
+    average.
+    """
+    rows = features.at(origin)
+    if tuple(rows.names) != names:
+        differing = sorted(set(rows.names) ^ set(names))
+        raise LakehouseError(
+            f"the model was trained on other columns; these differ: {', '.join(differing[:8])}",
+            "forecast with the columns and the plan of the training, or train anew",
+        )
+    expected = boosting.predict(booster, rows, learner.threads)
+    # The model has never seen a product so young, nor one that never sold.
+    is_known = (origin - panel.first >= learner.least_age) & panel.quantity.any(axis=1)
+    return np.where(is_known[rows.product], expected, rows.level).reshape(len(panel.products), -1)
 
 
 def _refuse_short_plan(panel: Panel, horizon: int) -> None:

@@ -15,6 +15,7 @@ from pipelines.contract import Contracts
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
+from pipelines.lake.inference import SCHEMAS, inference_path
 from pipelines.lake.publish import read_manifest
 from pipelines.settings import Settings
 
@@ -90,6 +91,7 @@ def _create_raw_views(
     connection.execute("create schema raw")
     paths = {table.sql_name: raw / table.topic for table in contracts.tables}
     paths |= {name: raw / name for name in _BOOKS}
+    paths |= {f"inference_{name}": inference_path(raw, name) for name in SCHEMAS}
     for name, path in paths.items():
         if DeltaTable.is_deltatable(str(path)):
             _view(connection, "raw", name, path, None)

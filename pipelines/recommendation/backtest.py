@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipelines.recommendation.lists import first
 from pipelines.recommendation.metrics import (
     PER_CLIENT,
     Estimate,
+    Scores,
     coverage,
     estimate,
     hits,
@@ -122,17 +124,37 @@ def _tested(window: Window, model: Recommender) -> Tested:
     )
 
 
-def _measure(window: Window, model: Recommender, seed: int) -> list[Measured]:
+@dataclass(frozen=True)
+class Scored:
+    """One contender on one task in one window, client by client.
+
+    Attributes:
+        clients: codes of those that bought something relevant, sorted.
+        scores: recall, ndcg and map at k of each, shape (clients,).
+        coverage: share of the products of the history that are on any list.
+    """
+
+    task: Task
+    contender: str
+    clients: Codes
+    scores: dict[str, Scores]
+    coverage: float
+
+
+def score(window: Window, model: Recommender) -> Iterator[Scored]:
+    """What each source and the blend would have recommended, against what was bought.
+
+    Raises:
+        LakehouseError: nobody with a history bought anything in the window.
+    """
     truth, n = window.truth, len(window.history.clients)
     if not len(truth.client):
         raise LakehouseError(
             f"nobody with a history bought anything in the window {window.name}",
             "give a longer history, or hold out more days by --holdout-days",
         )
-    lists = _lists(model, np.unique(truth.client))
     clients = np.unique(truth.client)
-    rows = []
-    for (task, contender), recommended in lists.items():
+    for (task, contender), recommended in _lists(model, clients).items():
         wanted = truth.is_new if task == "new" else np.ones(len(truth.client), dtype=bool)
         relevant = np.bincount(truth.client[wanted], minlength=n)[clients]
         if not relevant.any():
@@ -141,21 +163,23 @@ def _measure(window: Window, model: Recommender, seed: int) -> list[Measured]:
         row = np.searchsorted(clients, truth.client[wanted])
         width = len(model.evidence.history.products)
         scores = per_client(hits(recommended, row, product, width), relevant)
-        recall, ndcg, precision = (estimate(scores[name], seed) for name in PER_CLIENT)
-        rows.append(
-            Measured(
-                window=window.name,
-                task=task,
-                contender=contender,
-                is_chosen=contender == model.choices[task].winner,
-                clients=int((relevant > 0).sum()),
-                recall=recall,
-                ndcg=ndcg,
-                map=precision,
-                coverage=coverage(recommended, width),
-            )
+        yield Scored(task, contender, clients[relevant > 0], scores, coverage(recommended, width))
+
+
+def _measure(window: Window, model: Recommender, seed: int) -> Iterator[Measured]:
+    for found in score(window, model):
+        recall, ndcg, precision = (estimate(found.scores[name], seed) for name in PER_CLIENT)
+        yield Measured(
+            window=window.name,
+            task=found.task,
+            contender=found.contender,
+            is_chosen=found.contender == model.choices[found.task].winner,
+            clients=len(found.clients),
+            recall=recall,
+            ndcg=ndcg,
+            map=precision,
+            coverage=found.coverage,
         )
-    return rows
 
 
 def _lists(model: Recommender, clients: Codes) -> dict[tuple[Task, str], Codes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -46,6 +48,7 @@ class Example:
         return Example(self.candidates.keep(rows), self.bought[rows])
 
 
+@dataclass(frozen=True)
 class Ranker:
     """The mean of two rankings: a logistic regression and LambdaRank on the same features.
 
@@ -54,36 +57,53 @@ class Ranker:
     the regression alone, which there did better than the trees.
 
     Source: Burges, From RankNet to LambdaRank to LambdaMART, MSR-TR-2010-82.
+
+    Attributes:
+        names: of the features, in order.
+        mean, scale: by which features are made standard for the regression, shape (features,).
+        weights: of the regression, likewise.
+        trees: the text of LightGBM's model.
     """
 
-    def __init__(self, examples: Sequence[Example], seed: int) -> None:
-        self.names = tuple(examples[0].candidates.features)
-        parts = [_with_hits(example) for example in examples]
-        matrix = np.vstack([self._matrix(part.candidates) for part in parts])
-        bought = np.concatenate([part.bought for part in parts])
-        lists = np.concatenate([_lengths(part.candidates.client) for part in parts])
-        self._mean, self._scale = matrix.mean(axis=0), matrix.std(axis=0)
-        self._scale[self._scale < 1e-6] = 1  # constant: no weight can come of it
-        linear = LogisticRegression(max_iter=300).fit(self._standard(matrix), bought)
-        self._weights = linear.coef_[0].astype(np.float32)
-        data = lgb.Dataset(matrix, bought.astype(np.int8), group=lists)
-        threads = {"num_threads": _threads(matrix)}
-        self._trees = lgb.train(_TREES | threads | {"seed": seed}, data, _ROUNDS)
+    names: tuple[str, ...]
+    mean: Floats
+    scale: Floats
+    weights: Floats
+    trees: str
 
     def score(self, candidates: Candidates) -> Floats:
         """Shape (rows,); comparable within a client only."""
-        matrix = self._matrix(candidates)
-        linear = _standard_within(candidates.client, self._standard(matrix) @ self._weights)
-        grown = np.asarray(self._trees.predict(matrix, num_threads=_threads(matrix)))
+        matrix = _matrix(candidates, self.names)
+        standard = (matrix - self.mean) / self.scale
+        linear = _standard_within(candidates.client, standard @ self.weights)
+        grown = np.asarray(self._booster.predict(matrix, num_threads=_threads(matrix)))
         grown = _standard_within(candidates.client, grown)
         return ((linear + grown) / 2).astype(np.float32)
 
-    def _matrix(self, candidates: Candidates) -> Floats:
-        return np.column_stack([candidates.features[name] for name in self.names])
+    @cached_property
+    def _booster(self) -> Any:
+        return lgb.Booster(model_str=self.trees)
 
-    def _standard(self, matrix: Floats) -> Floats:
-        standard: Floats = (matrix - self._mean) / self._scale
-        return standard
+
+def train(examples: Sequence[Example], seed: int) -> Ranker:
+    """Learn from past windows; the same examples give the same bytes."""
+    names = tuple(examples[0].candidates.features)
+    parts = [_with_hits(example) for example in examples]
+    matrix = np.vstack([_matrix(part.candidates, names) for part in parts])
+    bought = np.concatenate([part.bought for part in parts])
+    lists = np.concatenate([_lengths(part.candidates.client) for part in parts])
+    mean, scale = matrix.mean(axis=0), matrix.std(axis=0)
+    scale[scale < 1e-6] = 1  # constant: no weight can come of it
+    linear = LogisticRegression(max_iter=300).fit((matrix - mean) / scale, bought)
+    data = lgb.Dataset(matrix, bought.astype(np.int8), group=lists)
+    threads = {"num_threads": _threads(matrix)}
+    trees = lgb.train(_TREES | threads | {"seed": seed}, data, _ROUNDS)
+    weights = linear.coef_[0].astype(np.float32)
+    return Ranker(names, mean, scale, weights, trees.model_to_string())
+
+
+def _matrix(candidates: Candidates, names: Sequence[str]) -> Floats:
+    return np.column_stack([candidates.features[name] for name in names])
 
 
 def _with_hits(example: Example) -> Example:

@@ -53,29 +53,73 @@ class Recommender:
         return _blocks(self.evidence, clients, self.k, allowed)
 
 
-def fit(
-    history: Interactions, split: Split, context: Context | None = None, *, k: int = 10,
-    seed: int = 0,
-) -> Recommender:  # fmt: skip
-    """Learn from a history; the same history gives the same bytes.
+@dataclass(frozen=True)
+class Policy:
+    """How to rank, as learned from past windows; it serves any later history.
 
-    What is to rank is chosen on windows that are cut off the end of this history by `split`.
+    Attributes:
+        choices: what ranks each task.
+        buys_again: as in `Recommender`.
+        learned_until: the day at whose begin the last window ended, in days since 1970-01-01.
+        k: length of the lists.
+        seed: of what is learned of a history.
+        blend: whether the blend took part.
+    """
+
+    choices: dict[Task, Choice]
+    buys_again: bool
+    learned_until: float
+    k: int
+    seed: int
+    blend: bool
+
+    def recommender(self, history: Interactions, context: Context | None = None) -> Recommender:
+        """Learn the sources from a history, to rank by this policy."""
+        context = context or Context()
+        if context.catalogue is not None:
+            history = history.with_products(context.catalogue.table.index)
+        with one_blas_thread():
+            evidence = gather(history, context, self.seed)
+        return Recommender(evidence, context, self.choices, self.buys_again, self.k)
+
+
+def learn(
+    history: Interactions, split: Split, context: Context | None = None, *, k: int = 10,
+    seed: int = 0, blend: bool = True, proofs: dict[str, Proof] | None = None,
+) -> Policy:  # fmt: skip
+    """Learn how to rank, on windows that are cut off the end of this history by `split`.
+
+    The same history gives the same bytes.
 
     Args:
         split: what a window is; the lists are made for the one that would come next.
         k: length of the lists.
+        blend: whether the blend takes part; without it the best source alone ranks.
+        proofs: past windows that are at hand, by name; those that are made come in. All must be of
+            the same purchases, `k` and `seed`.
     """
     context = context or Context()
     with one_blas_thread():
-        proofs = [_proof(window, context, k, seed) for window in windows(history, split, _WINDOWS)]
-        again = buys_again(proofs)
+        made = {} if proofs is None else proofs
+        found = []
+        for window in windows(history, split, _WINDOWS):
+            if window.name not in made:
+                made[window.name] = _proof(window, context, k, seed)
+            found.append(made[window.name])
+        again = buys_again(found)
         choices = {
-            task: choose(task, proofs, k, seed, new_only=task == "new" or not again)
+            task: choose(task, found, k, seed, new_only=task == "new" or not again, blend=blend)
             for task in TASKS
         }
-        if context.catalogue is not None:
-            history = history.with_products(context.catalogue.table.index)
-        return Recommender(gather(history, context, seed), context, choices, again, k)
+    return Policy(choices, again, history.today, k, seed, blend)
+
+
+def fit(
+    history: Interactions, split: Split, context: Context | None = None, *, k: int = 10,
+    seed: int = 0,
+) -> Recommender:  # fmt: skip
+    """Learn how to rank and what, of one history; see `learn`."""
+    return learn(history, split, context, k=k, seed=seed).recommender(history, context)
 
 
 def _proof(window: Window, context: Context, k: int, seed: int) -> Proof:

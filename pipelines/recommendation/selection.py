@@ -13,7 +13,7 @@ from pipelines.recommendation.interactions import Codes
 from pipelines.recommendation.lists import first
 from pipelines.recommendation.metrics import per_client
 from pipelines.recommendation.pairs import Floats
-from pipelines.recommendation.ranker import LEAST_HITS, Example, Ranker
+from pipelines.recommendation.ranker import LEAST_HITS, Example, Ranker, train
 
 Task = Literal["all", "new"]
 TASKS: tuple[Task, ...] = ("all", "new")
@@ -78,7 +78,9 @@ def sources(table: Candidates) -> dict[str, Floats]:
     return {name: table.scores[name] for name in table.scores if name != left_out}
 
 
-def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int, *, new_only: bool) -> Choice:
+def choose(
+    task: Task, proofs: Sequence[Proof], k: int, seed: int, *, new_only: bool, blend: bool = True
+) -> Choice:
     """Let all contenders rank the latest window, the blend having learned from earlier ones.
 
     With one window alone the blend learns from every other client and is judged on the rest.
@@ -86,6 +88,7 @@ def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int, *, new_only: 
     Args:
         proofs: past windows, the latest first.
         new_only: rank only what the client never bought.
+        blend: whether it takes part.
     """
     examples = [
         proof.example.keep(proof.example.candidates.is_new) if new_only else proof.example
@@ -96,15 +99,15 @@ def choose(task: Task, proofs: Sequence[Proof], k: int, seed: int, *, new_only: 
         winner = "popular" if new_only else "buy_again"
         return Choice(winner, f"{winner}: too few purchases before the cut to compare on")
     judged, lessons = _divided(examples)
-    can_learn = _hits([judged]) >= LEAST_HITS and _hits(lessons) >= LEAST_HITS
+    can_learn = blend and _hits([judged]) >= LEAST_HITS and _hits(lessons) >= LEAST_HITS
     if not can_learn:
         judged = examples[0]
     contenders = sources(judged.candidates)
     if can_learn:
-        contenders[BLEND] = Ranker(lessons, seed).score(judged.candidates)
+        contenders[BLEND] = train(lessons, seed).score(judged.candidates)
     ndcg = {name: _ndcg(judged, score, relevant, k) for name, score in contenders.items()}
     winner = max(ndcg, key=lambda name: ndcg[name])  # of equals the simpler, which stands first
-    ranker = Ranker(examples[:_LESSONS], seed) if can_learn else None
+    ranker = train(examples[:_LESSONS], seed) if can_learn else None
     return Choice(winner, _why(winner, ndcg, proofs, k), ndcg, ranker)
 
 

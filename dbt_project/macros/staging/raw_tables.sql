@@ -41,6 +41,9 @@
             {%- set folder = meta.server ~ '.' ~ meta.namespace ~ '.' ~ table.name -%}
             {%- do folders.update({folder | replace('.', '_'): folder}) -%}
         {%- endfor -%}
+        {%- for table in graph.sources.values() if table.source_name == 'inference' -%}
+            {%- do folders.update({'inference_' ~ table.name: 'inference.' ~ table.name}) -%}
+        {%- endfor -%}
         {%- do run_query('create schema if not exists ' ~ target.database ~ '.raw') -%}
         {%- set known = run_query(
             'select table_name from ' ~ target.database

@@ -1,0 +1,28 @@
+with newest as (
+
+    {{ last_runs('churn') }}
+
+),
+
+churn as (
+
+    select * from {{ inference('churn') }}
+
+),
+
+final as (
+
+    select
+        churn.client_id,
+        churn.feature_date,
+        churn.probability,
+        churn.reason,
+        churn.model_version,
+        churn.run_id
+    from churn
+    inner join newest
+        on churn.run_id = newest.run_id
+
+)
+
+select * from final

@@ -1,0 +1,1 @@
+"""Training, promotion and inference: what happens between published marts and prediction marts."""

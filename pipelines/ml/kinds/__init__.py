@@ -1,0 +1,44 @@
+"""The kinds of models, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipelines.errors import LakehouseError, UsageError
+from pipelines.ml.kind import Kind
+
+NAMES = ("forecast", "recommend")
+
+
+def kind_named(name: str) -> Kind[Any, Any]:
+    """The kind of that name; imported only now, for what it stands on takes seconds.
+
+    Raises:
+        UsageError: there is no such kind.
+        LakehouseError: what it stands on is not installed.
+    """
+    try:
+        if name == "forecast":
+            from pipelines.ml.kinds.forecast import ForecastKind
+
+            return ForecastKind()
+        if name == "recommend":
+            from pipelines.ml.kinds.recommend import RecommendKind
+
+            return RecommendKind()
+    except ImportError as error:
+        raise LakehouseError(
+            f"{error.name} is not installed", "pip install 'lakehouse-platform[ml]'"
+        ) from None
+    raise _unknown(name)
+
+
+def refuse_unknown(name: str) -> str:
+    """The name of a kind; raises UsageError where there is none of it."""
+    if name not in NAMES:
+        raise _unknown(name)
+    return name
+
+
+def _unknown(name: str) -> UsageError:
+    return UsageError(f"there is no model {name!r}", f"there are: {', '.join(NAMES)}")
