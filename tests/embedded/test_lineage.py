@@ -93,6 +93,7 @@ def test_every_column_of_every_mart_has_an_origin_but_counts_and_constants(
     assert len(tables) == 18
     assert without == {
         "marts.dim_client._increment_id",
+        "marts.dim_date.holiday_name",
         "marts.dim_product._increment_id",
         "marts.fct_order.line_count",
         "marts.mart_cohort_analysis.active_client_count",

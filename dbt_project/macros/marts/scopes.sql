@@ -250,6 +250,24 @@
 {%- endmacro %}
 
 
+{# Sales whose place has news: where they stand, or where it turns out late that they stood. #}
+{% macro placed_sales() -%}
+    {{ news_of('base_sale', 'sale_id') }}
+    union all
+    {{ news_of('hist_sale', 'sale_id') }}
+{%- endmacro %}
+
+
+{# Products' days on which a sale appeared, changed or vanished. #}
+{% macro is_changed_product_day() -%}
+    (product_id, sale_date) in (
+        select product_id, {{ utc_date('sold_at') }} as sale_date
+        from {{ ref('hist_sale') }}
+        where sale_id in ({{ placed_sales() }})
+    )
+{%- endmacro %}
+
+
 {# Snapshots of a pair from the first day on that a new, changed or vanished movement touches.
    (As a set of keys: a correlated "exists" takes DuckDB ten times as long.) #}
 {% macro is_outdated_snapshot() -%}

@@ -6,9 +6,12 @@
         "{{ replace_scope(is_after_business_date(), 'snapshot_date') }}",
         "{{ replace_scope(is_outdated_snapshot(), " ~ [
             'product_id', 'warehouse_id', 'snapshot_date'
-        ] ~ ") }}",
+        ] ~ ", date_column='snapshot_date') }}",
     ],
-    post_hook="{{ close_increment() }}"
+    post_hook=[
+        "{{ log_touched_dates(is_outdated_snapshot(), 'snapshot_date') }}",
+        "{{ close_increment() }}",
+    ]
 ) }}
 
 with movements as (

@@ -3,9 +3,14 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['base_promotion']) }}",
-        "{{ replace_scope(is_changed_promotion(), ['product_id', 'week_start_date']) }}",
+        "{{ replace_scope(is_changed_promotion(), " ~ [
+            'product_id', 'week_start_date'
+        ] ~ ", date_column='week_start_date') }}",
     ],
-    post_hook="{{ close_increment() }}"
+    post_hook=[
+        "{{ log_touched_dates(is_changed_promotion(), 'week_start_date') }}",
+        "{{ close_increment() }}",
+    ]
 ) }}
 
 with promotions as (

@@ -1,0 +1,22 @@
+{# Products of which a version is another, and products that are no more. #}
+{% macro is_outdated_content() -%}
+    product_id in ({{ news_of('dim_product', 'product_id') }})
+    or product_id not in (select product_id from {{ ref('dim_product') }} where is_current)
+{%- endmacro %}
+
+
+{#- The sixteen buckets that words are counted in: by the first hexadecimal digit of their hash. -#}
+{% macro bucket_counts() -%}
+    {%- for digit in '0123456789abcdef' -%}
+    sum(case when bucket = '{{ digit }}' then 1 else 0 end) as token_hash_{{ loop.index0 }}
+    {{- ', ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
+
+
+{% macro bucket_columns(counts) -%}
+    {%- for n in range(16) -%}
+    cast(coalesce({{ counts }}.token_hash_{{ n }}, 0) as integer) as token_hash_{{ n }}
+    {{- ', ' if not loop.last }}
+    {%- endfor -%}
+{%- endmacro %}
