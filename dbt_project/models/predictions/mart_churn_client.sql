@@ -4,12 +4,6 @@ with newest as (
 
 ),
 
-churn as (
-
-    select * from {{ inference('churn') }}
-
-),
-
 final as (
 
     select
@@ -19,7 +13,7 @@ final as (
         churn.reason,
         churn.model_version,
         churn.run_id
-    from churn
+    from {{ inference('churn') }} as churn
     inner join newest
         on churn.run_id = newest.run_id
 

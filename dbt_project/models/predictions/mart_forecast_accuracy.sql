@@ -30,7 +30,7 @@ measured as (
     where
         forecasts.forecast_date < business_day.business_date
         and forecasts.origin_date
-        >= {{ dbt.dateadd('day', -var('forecast_accuracy_days', 182), 'business_day.business_date') }}
+        >= {{ dbt.dateadd('day', -var('forecast_accuracy_days'), 'business_day.business_date') }}
 
 ),
 

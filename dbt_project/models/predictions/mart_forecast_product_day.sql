@@ -10,12 +10,6 @@ with newest as (
 
 ),
 
-forecasts as (
-
-    select * from {{ inference('forecast') }}
-
-),
-
 final as (
 
     select
@@ -30,7 +24,7 @@ final as (
         forecasts.baseline,
         forecasts.model_version,
         forecasts.run_id
-    from forecasts
+    from {{ inference('forecast') }} as forecasts
     inner join newest
         on forecasts.run_id = newest.run_id
     {% if is_incremental() %}

@@ -4,12 +4,6 @@ with newest as (
 
 ),
 
-recommendations as (
-
-    select * from {{ inference('recommendation') }}
-
-),
-
 final as (
 
     select
@@ -22,7 +16,7 @@ final as (
         newest.origin_date,
         recommendations.model_version,
         recommendations.run_id
-    from recommendations
+    from {{ inference('recommendation') }} as recommendations
     inner join newest
         on recommendations.run_id = newest.run_id
 
