@@ -62,7 +62,7 @@ def average_precision(churned: Mask, probability: Floats) -> float:
 def calibration_error(churned: Mask, probability: Floats) -> float:
     """Mean distance of what was expected from what came, over ten bins of equally many rows.
 
-    Chance alone makes it more than zero: about 0.8 · √(p (1 - p) / rows of a bin).
+    Chance alone makes it more than zero: up to 0.8 · √(p (1 - p) / rows of a bin).
     """
     order = np.argsort(probability, kind="stable")
     bins = np.array_split(order, min(_BINS, len(order)))
