@@ -23,7 +23,7 @@ select
     p.department,
     t.transaction_timestamp::date as day
 from '{data}/transactions.parquet' t
-join '{data}/products.parquet' p using (product_id)
+left join '{data}/products.parquet' p using (product_id)
 """
 
 _PURCHASES = "select distinct client_id, day as purchase_date from line order by all"
