@@ -56,6 +56,14 @@ def test_examples_are_of_clients_at_risk_whose_horizon_is_over(
     assert found.day.min() >= tables[1]["purchase_date"].min() + pd.Timedelta(days=28)
 
 
+def test_a_horizon_that_ends_on_the_known_day_is_not_over(
+    tables: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    given = read_snapshots(tables[0], FEATURES)
+    found = examples_before(given, read_purchases(tables[1], given), date(2024, 10, 20), SMALL)
+    assert found.day.max() == np.datetime64("2024-09-15")
+
+
 def test_the_horizon_of_what_is_learnt_from_ends_before_what_is_validated_on(
     tables: tuple[pd.DataFrame, pd.DataFrame],
 ) -> None:

@@ -178,6 +178,16 @@ def test_probabilities_are_what_comes(examples: Examples, tables: Tables) -> Non
     assert calibration_error(later.churned, told) < 0.05
 
 
+def test_a_model_is_calibrated_as_in_its_trial(model: ChurnModel, examples: Examples) -> None:
+    tried = trials(examples, SMALL)
+    assert tried is not None
+    assert model.calibration == tried[model.choice.winner].calibration
+    assert model.calibration.kind == "platt"
+    score = model.scorer.score(examples.values)
+    expected = model.calibration.probability(score)
+    np.testing.assert_array_equal(model.probability(examples.values), expected)
+
+
 @pytest.mark.parametrize("name", contenders(FEATURES))
 def test_a_longer_absence_raises_the_risk(name: str, examples: Examples) -> None:
     one = np.repeat(np.nanmedian(examples.values, axis=0)[None], 28, axis=0)
