@@ -18,9 +18,9 @@ select
     t.basket_id as order_id,
     t.product_id,
     t.quantity,
-    t.sales_value as net_amount,
-    t.retail_disc + t.coupon_match_disc > 0 as is_promoted,
-    p.department,
+    t.sales_value::decimal(18, 2) as net_amount,
+    t.retail_disc::decimal(17, 2) + t.coupon_match_disc::decimal(17, 2) > 0 as is_promoted,
+    coalesce(p.department, 'unknown') as department,
     t.transaction_timestamp::date as day
 from '{data}/transactions.parquet' t
 left join '{data}/products.parquet' p using (product_id)
@@ -28,11 +28,11 @@ left join '{data}/products.parquet' p using (product_id)
 
 _PURCHASES = "select distinct client_id, day as purchase_date from line order by all"
 
-# A snapshot knows the day it is of to its end. What is undefined, as the gap of one visit, is null.
+# A snapshot knows its day to the end. What is undefined, as the gap of one visit, is null.
 _SNAPSHOTS = """
 with snapshot_day as (
     select unnest(generate_series(
-        date '2017-01-08', date '2017-12-31', interval 7 day
+        date '2017-01-01', date '2017-12-31', interval 7 day
     ))::date as feature_date
     union all
     select date '{business_date}'
@@ -50,8 +50,8 @@ habit as (
         feature_date,
         feature_date - min(day) as tenure_days,
         feature_date - max(day) as recency_days,
-        avg(gap) as mean_gap_days,
-        stddev_samp(gap) as gap_deviation_days
+        round(avg(gap), 4) as mean_gap_days,
+        case when count(gap) >= 2 then round(stddev_pop(gap), 4) end as gap_deviation_days
     from snapshot_day join visit on day <= feature_date
     group by client_id, feature_date
 ),
@@ -80,10 +80,17 @@ bought as (
         coalesce(sum(basket.net_amount) filter (where day > feature_date - 84), 0)
             as net_amount_84d,
         coalesce(sum(basket.quantity) filter (where day > feature_date - 84), 0) as quantity_84d,
-        avg(basket.net_amount) filter (where day > feature_date - 84) as mean_basket_amount_84d,
-        avg(lines) filter (where day > feature_date - 84) as mean_basket_lines_84d,
-        sum(promoted) filter (where day > feature_date - 84)
-            / sum(lines) filter (where day > feature_date - 84) as promo_share_84d
+        round(
+            (sum(basket.net_amount) filter (where day > feature_date - 84))::double
+                / count(*) filter (where day > feature_date - 84),
+            4
+        ) as mean_basket_amount_84d,
+        round(avg(lines) filter (where day > feature_date - 84), 4) as mean_basket_lines_84d,
+        round(
+            sum(promoted) filter (where day > feature_date - 84)
+                / sum(lines) filter (where day > feature_date - 84),
+            4
+        ) as promo_share_84d
     from snapshot_day join basket on day <= feature_date
     group by client_id, feature_date
 ),
@@ -114,8 +121,7 @@ def load_year() -> tuple[pa.Table, pa.Table]:
     """The snapshots of 2017, on Sundays and on the last day, and the days of purchases."""
     folder = str(data_folder()).replace("'", "''")
     with duckdb.connect() as con:
-        # Sums of floats must add in one order, lest last digits change.
-        con.execute("set threads = 1")
+        con.execute("set threads = 2")
         con.execute(_LINES.format(data=folder))
         snapshots = con.sql(_SNAPSHOTS.format(business_date=BUSINESS_DATE)).to_arrow_table()
         return snapshots, con.sql(_PURCHASES).to_arrow_table()
