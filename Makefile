@@ -60,8 +60,8 @@ format: $(VENV)/.dev ## Format Python and SQL
 bench: $(VENV)/.dev ## Measure speed and memory side by side with peers
 	$(BIN)/python -m bench
 
-bench-models: $(VENV)/.dev ## Backtest forecasts and recommendations against their baselines, on the whole shop
-	$(BIN)/python -m bench forecast recommend
+bench-models: $(VENV)/.dev ## Backtest forecasts, recommendations and churn against their baselines, on the whole shop
+	$(BIN)/python -m bench forecast recommend churn
 
 bench-land: $(VENV)/.dev ## Measure landing alone: rates, bad messages, many schemas
 	$(BIN)/python -m bench land poison

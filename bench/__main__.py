@@ -11,6 +11,7 @@ import sys
 
 from bench import (
     batches,
+    churn,
     engines,
     flows,
     follow,
@@ -29,6 +30,7 @@ from bench import (
 
 BENCHES = {
     "batches": batches.main,
+    "churn": churn.main,
     "engines": engines.main,
     "flows": flows.main,
     "follow": follow.main,
