@@ -34,6 +34,7 @@ from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import now
+from pipelines.lake.inference import CLIENT, OF_CLIENTS, inference_path
 from pipelines.lake.publish import forget_manifests, read_manifest
 from pipelines.lake.sql import delta_scan, identifier, literal
 from pipelines.lake.tables import COMPRESSED, PARTITIONS, again_if_overtaken, raw_path, read
@@ -106,6 +107,9 @@ def erase(
         report.letters = _contended(
             partial(_erase_letters, settings, tables, person, masker, recorder.run_id)
         )
+        for name in OF_CLIENTS if person.subject == CLIENT else ():
+            on_progress(f"Erasing in {name}")
+            _contended(partial(_erase_inferred, settings, name, person, recorder.run_id))
         on_progress("Building and publishing")
         forget_rows(settings, recorder.run_id)
         transform.begin_anew(settings, recorder.run_id)
@@ -253,6 +257,21 @@ def _erase_rows(
         ),
     )
     return int(rows)
+
+
+@again_if_overtaken
+def _erase_inferred(settings: Settings, name: str, person: Person, run_id: str) -> int:
+    """Delete what was predicted for the person: unlike a fact, it is of use to nobody else."""
+    path = str(inference_path(settings.raw, name))
+    if not DeltaTable.is_deltatable(path):
+        return 0
+    told = DeltaTable(path).delete(
+        f"client_id = {int(person.id)}",
+        commit_properties=CommitProperties(
+            custom_metadata={"run_id": run_id}, max_commit_retries=0
+        ),
+    )
+    return int(told["num_deleted_rows"])
 
 
 # Dead letters

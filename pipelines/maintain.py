@@ -27,6 +27,7 @@ from pipelines.contract import Contracts, Table
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
 from pipelines.lake.catalog import QUALITY_TABLES
+from pipelines.lake.inference import SCHEMAS, inference_path
 from pipelines.lake.publish import read_manifest
 from pipelines.lake.tables import EXPIRY, again_if_overtaken, raw_path
 from pipelines.lake.writer import LAKEHOUSE, writer_of
@@ -142,6 +143,9 @@ def targets(settings: Settings, contracts: Contracts, names: Collection[str] = (
         for table in contracts.tables
     ]
     found += [Target(f"raw.{folder}", settings.raw / folder) for folder in _BOOKS]
+    found += [
+        Target(f"raw.inference_{name}", inference_path(settings.raw, name)) for name in SCHEMAS
+    ]
     found += [Target(f"quality.{name}", settings.quality / name) for name in QUALITY_TABLES]
     manifest = read_manifest(settings.published)
     for name, table in manifest.tables.items() if manifest else ():

@@ -15,7 +15,7 @@ RECENCY_ONLY = "recency"
 RFM = "rfm"
 LOGISTIC = "logistic"
 TREES = "trees"
-_RFM = (RECENCY, "order_count_84d", "net_amount_84d")
+RFM_FEATURES = (RECENCY, "order_count_84d", "net_amount_84d")
 
 
 class Scorer(Protocol):
@@ -28,7 +28,7 @@ class Scorer(Protocol):
 
 def contenders(features: Sequence[str]) -> tuple[str, ...]:
     """Those that these features allow, the simplest first."""
-    rfm = (RFM,) if set(_RFM) <= set(features) else ()
+    rfm = (RFM,) if set(RFM_FEATURES) <= set(features) else ()
     return (RECENCY_ONLY, *rfm, LOGISTIC, TREES)
 
 
@@ -37,7 +37,7 @@ def learn(contender: str, examples: Examples, config: ChurnConfig) -> Scorer:
     names = config.features
     if contender == TREES:
         return Trees.fit(examples, names, config)
-    used = {RECENCY_ONLY: (RECENCY,), RFM: _RFM}.get(contender, names)
+    used = {RECENCY_ONLY: (RECENCY,), RFM: RFM_FEATURES}.get(contender, names)
     return Logistic.fit(
         examples,
         names,

@@ -14,6 +14,7 @@ from pipelines.commands.landing import run_chain
 from pipelines.contract import load_contracts
 from pipelines.demo import summary
 from pipelines.demo.database import run as play
+from pipelines.demo.models import train_and_predict
 from pipelines.demo.shop import capture
 from pipelines.errors import UsageError
 from pipelines.lake import lock
@@ -29,7 +30,13 @@ Clients = Annotated[
 ]
 
 
-def demo(context: typer.Context, clients: Clients = "500") -> None:
+def demo(
+    context: typer.Context,
+    clients: Clients = "500",
+    models: Annotated[
+        bool, typer.Option("--models/--no-models", help="Train models and predict with them.")
+    ] = True,
+) -> None:
     """Make the demo shop's events, run the whole chain on them and show what is published."""
     settings: Settings = context.obj
     count = _clients(clients)
@@ -43,6 +50,8 @@ def demo(context: typer.Context, clients: Clients = "500") -> None:
     report = run_chain(settings, None, "lakehouse demo")
     if report.manifest is None or settings.target != EMBEDDED:
         return
+    if models:
+        train_and_predict(settings)
     with reader(settings, load_contracts(settings.project_dir)) as connection:
         summary.show(connection, report.manifest, out, program=_program())
 

@@ -77,7 +77,8 @@ SCHEMAS = {
         ]
     ),
 }
-# Of persons: what `lakehouse erase` must look into.
+# Of persons that the contracts know as this subject: what `lakehouse erase` must look into.
+CLIENT = "client"
 OF_CLIENTS = ("recommendation", "churn")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.ml.kind import Kind
 
-NAMES = ("forecast", "recommend")
+NAMES = ("forecast", "recommend", "churn")
 
 
 def kind_named(name: str) -> Kind[Any, Any]:
@@ -26,6 +26,10 @@ def kind_named(name: str) -> Kind[Any, Any]:
             from pipelines.ml.kinds.recommend import RecommendKind
 
             return RecommendKind()
+        if name == "churn":
+            from pipelines.ml.kinds.churn import ChurnKind
+
+            return ChurnKind()
     except ImportError as error:
         raise LakehouseError(
             f"{error.name} is not installed", "pip install 'lakehouse-platform[ml]'"

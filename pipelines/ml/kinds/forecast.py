@@ -19,10 +19,11 @@ from pipelines.forecasting.backtest import origins_before
 from pipelines.forecasting.boosting import BoostingConfig
 from pipelines.forecasting.features import Features
 from pipelines.forecasting.lines import panel_of
+from pipelines.forecasting.metrics import wape, weekly
 from pipelines.forecasting.model import Forecast, ForecastConfig, ForecastModel, fit
 from pipelines.forecasting.panel import Floats, Panel
 from pipelines.forecasting.scores import point_score, quantile_score
-from pipelines.forecasting.validation import window_at
+from pipelines.forecasting.validation import Window, window_at
 from pipelines.ml.kind import Facts
 from pipelines.ml.kinds.goods import is_goods
 from pipelines.ml.published import Published
@@ -60,6 +61,9 @@ where promotion.product_id in (select product_id from features.feat_product_day)
 _RECIPE = "recipe.json"
 _DECIMAL = pa.decimal128(18, 4)
 _MOST_BIAS = 0.15
+_MOST_AGE = 7
+_MOST_CLOSED = 0.2
+_TOLERANCE = 0.02
 _COVERAGE = (0.65, 0.95)
 
 
@@ -146,18 +150,18 @@ class ForecastKind:
                     origin=str(known.last),
                     units=known.products,
                     losses={
-                        name: np.abs(target.actual - mean).sum(axis=1)
+                        name: np.abs(weekly(target.actual) - weekly(mean)).sum(axis=1)
                         for name, mean in means.items()
                     },
-                    sizes=target.actual.sum(axis=1),
-                    metrics=_metrics(own, target.actual, target.scale, known),
+                    sizes=weekly(target.actual).sum(axis=1),
+                    metrics=_metrics(own, target, known),
                     used=f"{own.choice.name}: {own.choice.reason}",
                 )
             )
             made.append(own)
             targets.append(target.actual)
         return Trial(
-            metric="WAPE day",
+            metric="WAPE week",
             unit="product",
             parts=parts,
             baselines=tuple(made[0].baselines),
@@ -227,7 +231,7 @@ class ForecastKind:
         """
         lines = frame[frame["quantity"].notna()]
         covariates = [
-            name.removesuffix("_usual") for name in model.model.features if name.endswith("_usual")
+            name.removesuffix("_lift") for name in model.model.features if name.endswith("_lift")
         ]
         plan = frame[["product_id", "date", *covariates]].dropna() if covariates else None
         panel = panel_of(lines, plan=plan)
@@ -280,9 +284,13 @@ def _of_champion(
     return fit(known, model.config).predict(known, baselines=own.baselines).mean
 
 
-def _metrics(own: Forecast, actual: Floats, scale: Floats, known: Panel) -> dict[str, float]:
-    points = asdict(point_score(actual, own.mean, scale, known.attributes.get("department")))
+def _metrics(own: Forecast, target: Window, known: Panel) -> dict[str, float]:
+    actual, departments = target.actual, known.attributes.get("department")
+    points = asdict(point_score(actual, own.mean, target.scale, departments))
     points.pop("rmsse_undefined")
+    points["best_baseline_wape_day"] = min(
+        wape(actual, values) for values in target.baselines.values()
+    )
     quantiles = quantile_score(actual, (own.p10, own.p50, own.p90))
     found = points | {"coverage": quantiles.coverage}
     found |= dict(zip(("pinball_10", "pinball_50", "pinball_90"), quantiles.pinball, strict=True))
@@ -290,28 +298,37 @@ def _metrics(own: Forecast, actual: Floats, scale: Floats, known: Panel) -> dict
 
 
 def _checks(panel: Panel, config: ForecastConfig, parts: list[Part]) -> list[Check]:
-    gaps = panel.findings.gap_days
-    returns = panel.findings.returns
+    sold_on = np.flatnonzero(panel.quantity.any(axis=0))
+    age, closed = panel.days - 1 - int(sold_on[-1]), panel.days - len(sold_on)
     bias = float(np.mean([part.metrics["bias"] for part in parts]))
     held = float(np.mean([part.metrics["coverage"] for part in parts]))
     names = [name for name in parts[0].losses if name not in (CHALLENGER, CHAMPION)]
     latest = min(parts[0].value(name) for name in names)
-    sold_in_end = int((panel.quantity[:, -7:].sum(axis=0) > 0).sum())
+    day, simple = (
+        float(np.mean([part.metrics[name] for part in parts]))
+        for name in ("wape_day", "best_baseline_wape_day")
+    )
     return [
         Check(
             "data",
-            "sales reach to the last day, without gaps",
-            sold_in_end == min(7, panel.days) and not gaps,
-            f"of the last 7 days {sold_in_end} have sales; {gaps} days have none at all; "
-            f"{returns} returns were left out",
+            f"sales reach to the last {_MOST_AGE} days, and the shop was mostly open",
+            age <= _MOST_AGE and closed <= _MOST_CLOSED * panel.days,
+            f"the last sale is {age} days before {panel.last}; {closed} of {panel.days} days have "
+            f"none at all; {panel.findings.returns} returns were left out",
         ),
         _leakage(panel, config),
         Check(
             "drift",
-            "the newest origin is no worse than the best baseline",
-            parts[0].value(CHALLENGER) <= latest,
-            f"WAPE day {parts[0].value(CHALLENGER):.3f} after {parts[0].origin}, the best baseline "
-            f"{latest:.3f}",
+            f"the newest origin is at most {_TOLERANCE:.0%} worse than the best baseline",
+            parts[0].value(CHALLENGER) <= (1 + _TOLERANCE) * latest,
+            f"WAPE week {parts[0].value(CHALLENGER):.3f} after {parts[0].origin}, the best "
+            f"baseline {latest:.3f}",
+        ),
+        Check(
+            "performance",
+            f"single days are at most {_TOLERANCE:.0%} worse than by the best baseline",
+            day <= (1 + _TOLERANCE) * simple,
+            f"WAPE day {day:.3f}, the best baseline {simple:.3f}",
         ),
         Check(
             "performance",

@@ -199,16 +199,17 @@ class RecommendKind:
         return ", ".join(f"{task}: {choice.winner}" for task, choice in model.choices.items())
 
     def example(self, data: Shop) -> pd.DataFrame:
+        """Nobody's purchases: real times and products, dealt out to clients who are none."""
         known = data.purchases
-        rows = np.flatnonzero(known.client < 3)[:60]
+        rows = np.arange(min(60, len(known.client)))
         at = (known.day[rows] * 86400).astype("datetime64[s]").astype("datetime64[ns]")
-        products = known.products[known.product[rows]]
+        products = known.products[known.product[np.random.default_rng(0).permutation(rows)]]
         frame = pd.DataFrame(
             {
-                "client_id": known.clients[known.client[rows]],
+                "client_id": rows % 3 + 1,
                 "product_id": products,
                 "at": at,
-                "basket_id": known.basket[rows],
+                "basket_id": rows,
             }
         )
         catalogue = data.context.catalogue

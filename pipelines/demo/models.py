@@ -1,0 +1,58 @@
+"""The models of the demo: trained on a part of the shop that takes a minute, and asked at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.markup import escape
+
+from pipelines.errors import LakehouseError
+from pipelines.settings import Settings
+from pipelines.terminal import err
+
+# A fifth of a shop sells few products daily: the best sellers are what can be forecast.
+_RECIPES: Mapping[str, Mapping[str, Any]] = {
+    "forecast": {"top": 200, "most_rows": 200_000, "trees": 150},
+    "recommend": {},
+    "churn": {},
+}
+_ORIGINS = 2
+
+
+def train_and_predict(settings: Settings) -> None:
+    """Train each kind of model, let the gate decide, predict, and publish the marts.
+
+    What the shop is too small to learn from is said, and done without.
+    """
+    from pipelines.ml.batch import infer
+    from pipelines.ml.training import train
+
+    taught = []
+    for name, recipe in _RECIPES.items():
+        began = time.monotonic()
+        try:
+            with err.status(f"Training: {name} …"):
+                found = train(settings, name, recipe, origins=_ORIGINS)
+        except LakehouseError as error:
+            err.print(f"[yellow]![/] {name}: not trained: {escape(error.cause)}", highlight=False)
+            continue
+        taught.append(name)
+        word = "promoted" if found.verdict.is_promoted else "refused"
+        err.print(
+            f"[green]✓[/] train    {found.version.name} {word}: {escape(found.verdict.reason)} "
+            f"({time.monotonic() - began:.1f} s)",
+            highlight=False,
+        )
+    if not taught:
+        return
+    began = time.monotonic()
+    with err.status("Predicting …"):
+        scored = infer(settings, taught)
+    rows = sum(each.rows for each in scored)
+    by = ", ".join(each.model_version for each in scored)
+    err.print(
+        f"[green]✓[/] predict  {rows:,} rows by {by} ({time.monotonic() - began:.1f} s)",
+        highlight=False,
+    )
