@@ -64,11 +64,15 @@ def show(
             highlight=False, soft_wrap=True,
         )  # fmt: skip
     console.print(Columns([_tables(manifest), Group(_products(ask), _segments(ask), _stock(ask))]))
+    if _is_predicted(ask):
+        console.print(Columns([_forecasts(ask), _orders(ask)]))
+        console.print(Columns([_lists(ask), _losses(ask)]))
     console.print("[bold]Next[/]", highlight=False)
     for line in (
         f'{program} sql "from marts.mart_product_performance order by revenue_rank limit 10"',
         f'{program} sql "from marts.mart_stock_coverage where is_below_reorder_point limit 10"',
         f"{program} lineage marts.mart_client_rfm.monetary --upstream",
+        f"{program} models list",
         f"{program} status",
         "cd dbt_project && ../.venv/bin/dbt docs generate",
     ):
@@ -80,6 +84,81 @@ def sparkline(values: Sequence[float]) -> str:
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     return "".join(_BARS[round((value - low) / span * (len(_BARS) - 1))] for value in values)
+
+
+def _is_predicted(ask: Any) -> bool:
+    return bool(ask("select 1 from predictions.model_predictions limit 1"))
+
+
+def _forecasts(ask: Any) -> Table:
+    """The best sellers of the week to come."""
+    rows = ask(
+        """with week as (
+            select product_id, sum(mean) as pieces, max(model_version) as model
+            from predictions.mart_forecast_product_day
+            where horizon_day <= 7
+                and origin_date
+                = (select max(origin_date) from predictions.mart_forecast_product_day)
+            group by product_id),
+        before as (
+            select product_id, sum(quantity) as pieces from features.feat_product_day
+            where feature_date >= (select max(feature_date) - 7 from features.feat_product_day)
+                and feature_date < (select max(feature_date) from features.feat_product_day)
+            group by product_id)
+        select d.product_name, week.pieces, before.pieces, week.model
+        from week join marts.dim_product as d on week.product_id = d.product_id and d.is_current
+        left join before on week.product_id = before.product_id
+        order by week.pieces desc, week.product_id limit 6"""
+    )
+    model = rows[0][3] if rows else "nothing"
+    table = Table("product", "next 7 days", "last 7", title=f"Demand, by {model}")
+    for name, pieces, before, _ in rows:
+        table.add_row(str(name)[:28], f"{pieces:,.0f}", f"{before or 0:,.0f}")
+    return table
+
+
+def _orders(ask: Any) -> Table:
+    """What to order first."""
+    table = Table("product", "in stock", "out on", "to order", title="Stock, if nothing is ordered")
+    for name, stock, out_on, pieces in ask(
+        """select d.product_name, p.on_hand, p.stock_out_date, p.order_quantity
+           from predictions.mart_stock_projection as p
+           join marts.dim_product as d on p.product_id = d.product_id and d.is_current
+           order by p.order_quantity desc, p.stock_out_date nulls last, p.product_id limit 6"""
+    ):
+        table.add_row(str(name)[:28], f"{stock:,}", str(out_on or "later"), f"{pieces:,}")
+    return table
+
+
+def _lists(ask: Any) -> Table:
+    """Both lists of one client, the one who bought most."""
+    rows = ask(
+        """with one as (select client_id from marts.mart_client_rfm
+                        where client_id in (select client_id
+                                            from predictions.mart_reco_client_top_n)
+                        order by monetary desc, client_id limit 1)
+        select r.client_id, r.list, d.product_name, r.reason
+        from predictions.mart_reco_client_top_n as r
+        join one on r.client_id = one.client_id
+        join marts.dim_product as d on r.product_id = d.product_id and d.is_current
+        where r.rank <= 4 order by r.list desc, r.rank"""
+    )
+    client = rows[0][0] if rows else "nobody"
+    table = Table("list", "product", "because", title=f"What to offer client {client}")
+    for _, which, name, reason in rows:
+        table.add_row(which, str(name)[:32], reason.replace("_", " "))
+    return table
+
+
+def _losses(ask: Any) -> Table:
+    """Who is about to be lost."""
+    table = Table("client", "risk", "because", title="Clients about to be lost")
+    for client, risk, reason in ask(
+        """select client_id, probability, reason from predictions.mart_churn_client
+           order by probability desc, client_id limit 6"""
+    ):
+        table.add_row(str(client), f"{risk:.0%}", reason)
+    return table
 
 
 def _tables(manifest: Manifest) -> Table:

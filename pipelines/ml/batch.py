@@ -35,7 +35,10 @@ def infer(
     def tell(name: str) -> None:
         on_progress(f"Predicting: {name}")
 
-    found = score(settings, kinds or NAMES, again=again, by=by, on_progress=tell)
+    names = tuple(kinds or NAMES)
+    found: list[Scored] = by.call(
+        "score", lambda: score(settings, names, again=again, by=by, on_progress=tell)
+    )
     on_progress("Building the prediction marts")
     # The predictions are in the tables by now: what the build holds against them is no loss.
     chain.rebuild(settings, "lakehouse score", Caller(call=by.call))

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 CHAMPION, CHALLENGER = "champion", "challenger"
 _DIGEST, _CARD, _VERDICT, _TRAINED_UNTIL = "sha256", "model_card", "verdict", "trained_until"
 _FORMER = "former_champions"
+_ARTIFACTS = "artifacts"
 
 
 @dataclass(frozen=True)
@@ -112,13 +113,17 @@ class Registry:
 
     def experiment(self, kind: str) -> str:
         """Id of the experiment that holds a kind's runs; made if need be."""
+        place = self._own_artifacts.as_uri() if self._is_local else None
         with self.reached():
             found = self.client.get_experiment_by_name(kind)
+            if found is not None and self._is_local and found.artifact_location != place:
+                # The home has moved, and MLflow would go on writing to where it was.
+                self.client.rename_experiment(
+                    found.experiment_id, f"{kind} of {found.artifact_location}"
+                )
+                found = None
             if found is not None:
                 return str(found.experiment_id)
-            place = None
-            if self._settings.mlflow_tracking_uri is None:
-                place = (self._settings.mlflow / "artifacts").absolute().as_uri()
             return str(self.client.create_experiment(kind, artifact_location=place))
 
     def register(
@@ -171,22 +176,40 @@ class Registry:
         Raises:
             LakehouseError: they are not those that were registered, or are gone.
         """
-        from mlflow.exceptions import MlflowException
-
-        uri = f"models:/{version.kind}/{version.number}"
         with self.reached():
-            try:
-                place = Path(self._mlflow.artifacts.download_artifacts(uri))
-            except (MlflowException, FileNotFoundError) as error:
-                if "no such" not in str(error).lower():
-                    raise
-                raise _damaged(version, "its files are gone") from error
+            place = self._kept(version) if self._is_local else self._fetched(version)
         folder = place / "artifacts" / "model"
         if not folder.is_dir():
             raise _damaged(version, "its files are gone")
         if digest(folder) != version.sha256:
             raise _damaged(version, "its files are not those that were registered")
         return folder
+
+    def _kept(self, version: Version) -> Path:
+        """Where the files lie in the home, wherever that was when they were made."""
+        found = self.client.get_model_version(version.kind, str(version.number))
+        model = self.client.get_logged_model(str(found.source).rpartition("/")[2])
+        inside = str(model.artifact_location).rpartition(f"/{_ARTIFACTS}/")[2]
+        return self._own_artifacts / inside
+
+    def _fetched(self, version: Version) -> Path:
+        from mlflow.exceptions import MlflowException
+
+        uri = f"models:/{version.kind}/{version.number}"
+        try:
+            return Path(self._mlflow.artifacts.download_artifacts(uri))
+        except (MlflowException, FileNotFoundError) as error:
+            if "no such" not in str(error).lower():
+                raise
+            raise _damaged(version, "its files are gone") from error
+
+    @property
+    def _is_local(self) -> bool:
+        return self._settings.mlflow_tracking_uri is None
+
+    @property
+    def _own_artifacts(self) -> Path:
+        return (self._settings.mlflow / _ARTIFACTS).absolute()
 
     def promote(self, version: Version) -> Version | None:
         """Make a version champion; returns the former one."""

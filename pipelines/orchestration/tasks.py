@@ -52,6 +52,8 @@ LIMITS = {
     "gate-marts": Limits(minutes=30),
     "publish": Limits(minutes=60),
     "maintain": Limits(minutes=240),
+    "train": Limits(minutes=240),
+    "score": Limits(minutes=120),
 }
 
 

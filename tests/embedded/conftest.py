@@ -60,5 +60,5 @@ class Lakehouse:
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Lakehouse:
     """A home after `lakehouse demo` for a few clients; tests must leave it as it is."""
     lakehouse = Lakehouse(tmp_path_factory.mktemp("demo") / "lake")
-    lakehouse.good("demo", "--clients", str(CLIENTS))
+    lakehouse.good("demo", "--clients", str(CLIENTS), "--no-models")
     return lakehouse

@@ -81,7 +81,7 @@ def test_a_second_demo_lands_nothing_new_and_rewrites_nothing(
 ) -> None:
     again = copied(demo, tmp_path)
     before = (again.home / "published" / "manifest.json").read_text()
-    done = again("demo", "--clients", str(CLIENTS))
+    done = again("demo", "--clients", str(CLIENTS), "--no-models")
     assert done.returncode == 0, done.stderr
     assert " 0 new, " in done.stderr
     assert "nothing new" in done.stderr

@@ -1,0 +1,27 @@
+"""Train the model `churn`; the gate decides whether it is to predict."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow
+
+from pipelines.ml.training import train
+from pipelines.orchestration.hooks import tell_why
+from pipelines.orchestration.surroundings import prefect_for, settings_of_worker
+
+
+@flow(name="train_churn", on_failure=[tell_why])
+def train_churn(origins: int = 3, recipe: dict[str, Any] | None = None) -> None:
+    """What `lakehouse train churn` does; a refused model is no failure.
+
+    Args:
+        origins: On how many past horizons it is compared.
+        recipe: Parameters that differ from the default.
+
+    Raises:
+        LakehouseError: there is too little to learn from, or MLflow is not reached.
+    """
+    settings = settings_of_worker()
+    by = prefect_for(settings)
+    by.call("train", lambda: train(settings, "churn", recipe, origins=origins, by=by))
