@@ -20,7 +20,7 @@ recommend_v1 = FeatureService(
         views.client_week[["recency_days", "order_count_84d", "mean_basket_amount_84d"]],
         views.product_content,
     ],
-    description="Whether a client buys a product: what it bought, how it buys, what the product is.",
+    description="Whether a client buys a product: what it bought, how it buys, what that is.",
     owner=OWNER,
 )
 churn_v1 = FeatureService(

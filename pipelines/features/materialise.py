@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import duckdb
 import pyarrow as pa
@@ -15,44 +13,16 @@ import structlog
 
 from pipelines.errors import LakehouseError
 from pipelines.features.rows import rows_of
-from pipelines.features.store import Opened, folder, open_store
+from pipelines.features.served import Materialised, folder, materialised, remember
+from pipelines.features.store import Opened, open_store
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
-from pipelines.lake.files import replace_text
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     from feast import FeatureView
 
 log = structlog.get_logger()
-
-_STATE = "materialised.json"
-
-
-@dataclass(frozen=True)
-class Materialised:
-    """What is served of a view.
-
-    Attributes:
-        version: of the published table.
-        until: the midnight after the business date, ISO, UTC: what was known by then is served.
-        entities: how many have features.
-        written: rows that the last materialisation wrote, those of entities that went included.
-    """
-
-    table: str
-    version: int
-    until: str
-    entities: int
-    written: int
-
-
-def materialised(settings: Settings) -> dict[str, Materialised]:
-    """What is served, by view; empty before the first materialisation."""
-    file = folder(settings) / _STATE
-    if not file.exists():
-        return {}
-    return {name: Materialised(**told) for name, told in json.loads(file.read_text()).items()}
 
 
 def materialise(settings: Settings) -> dict[str, Materialised]:
@@ -73,8 +43,7 @@ def materialise(settings: Settings) -> dict[str, Materialised]:
         with connect(settings) as connection:
             for view in VIEWS:
                 found[view.name] = _serve(settings, opened, connection, view, found.get(view.name))
-                told = {name: asdict(one) for name, one in found.items()}
-                replace_text(folder(settings) / _STATE, json.dumps(told, indent=1))
+                remember(settings, found)
     return found
 
 
@@ -188,8 +157,3 @@ def _keys(view: FeatureView) -> Sequence[str]:
 
 def _features(view: FeatureView) -> Sequence[str]:
     return [str(feature.name) for feature in view.features]
-
-
-def freshness(settings: Settings) -> list[dict[str, Any]]:
-    """What `lakehouse status` tells: per view until when it is served, and how much of it."""
-    return [{"view": name, **asdict(told)} for name, told in materialised(settings).items()]

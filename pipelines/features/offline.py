@@ -7,11 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ibis
+import ibis  # type: ignore[import-untyped]
 import pandas as pd
 from feast.data_source import DataSource
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.duckdb import DuckDBOfflineStore, DuckDBOfflineStoreConfig
+from feast.infra.offline_stores.file_source import FileSource
 from feast.infra.offline_stores.ibis import (
     get_historical_features_ibis,
     pull_all_from_table_or_query_ibis,
@@ -21,7 +22,7 @@ from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, UsageError
 from pipelines.features.rows import rows_of
 from pipelines.lake.duck import load_delta
 from pipelines.lake.publish import read_manifest
@@ -96,12 +97,14 @@ class PublishedOfflineStore(DuckDBOfflineStore):
         config: RepoConfig,
         feature_views: list[FeatureView],
         feature_refs: list[str],
-        entity_df: pd.DataFrame | str,
+        entity_df: pd.DataFrame | str | None,
         registry: BaseRegistry,
         project: str,
         full_feature_names: bool = False,
         filter_by_created_timestamp: bool = False,
     ) -> RetrievalJob:
+        if entity_df is None:
+            raise UsageError("no entities were given", "name keys and instants")
         return get_historical_features_ibis(
             config=config,
             feature_views=feature_views,
@@ -116,14 +119,14 @@ class PublishedOfflineStore(DuckDBOfflineStore):
         )
 
 
-def _read(config: PublishedOfflineStoreConfig, source: DataSource, repo_path: str) -> Any:
+def _read(config: PublishedOfflineStoreConfig, source: FileSource, repo_path: str) -> Any:
     """The rows of a source as a table of ibis."""
     published = Path(config.published)
     versions = config.versions
     if versions is None:
         manifest = read_manifest(published)
         versions = {n: t.version for n, t in manifest.tables.items()} if manifest else {}
-    path = str(source.path)
+    path = source.path
     version = versions.get(path.replace("/", "."))
     if version is None:
         raise LakehouseError(

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.features.served import folder
 from pipelines.lake.files import replace_text
 from pipelines.lake.publish import Manifest, read_manifest
 from pipelines.settings import EMBEDDED, REPOSITORY, Settings
@@ -32,11 +36,6 @@ class Opened:
     store: FeatureStore
     manifest: Manifest
     end: datetime
-
-
-def folder(settings: Settings) -> Path:
-    """Where Feast keeps its registry and the features to be served."""
-    return settings.state / "feast"
 
 
 def open_store(settings: Settings) -> Opened:
@@ -82,6 +81,15 @@ def open_store(settings: Settings) -> Opened:
     return Opened(store, manifest, midnight_after(date.fromisoformat(manifest.business_date)))
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warnings that Feast gives of its own parts and of its libraries'."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "On demand feature view", RuntimeWarning)
+        warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+        yield
+
+
 def midnight_after(day: date) -> datetime:
     """When a day is over, UTC."""
     return datetime.combine(day, time(), UTC) + timedelta(days=1)
@@ -96,5 +104,6 @@ def _register(store: FeatureStore, place: Path) -> None:
         return
     from feature_store.everything import OBJECTS
 
-    store.apply(OBJECTS)
+    with quiet():
+        store.apply(OBJECTS)
     replace_text(known, print_)
