@@ -139,9 +139,10 @@ def _write(opened: Opened, view: FeatureView, rows: pa.Table) -> None:
         return
     import pandas as pd
 
-    # Its public method refuses rows that are all without features; whole numbers stay whole so.
+    # Its public method refuses rows that are all without features. It writes the first chunk of a
+    # table and drops the others; and with these types whole numbers stay whole beside nulls.
     provider = opened.store._get_provider()
-    provider.ingest_df(view, rows.to_pandas(types_mapper=pd.ArrowDtype))
+    provider.ingest_df(view, rows.combine_chunks().to_pandas(types_mapper=pd.ArrowDtype))
 
 
 def _empty(opened: Opened, view: FeatureView) -> None:
