@@ -12,6 +12,7 @@ import sys
 from bench import (
     batches,
     engines,
+    feast,
     flows,
     follow,
     forecast,
@@ -30,6 +31,7 @@ from bench import (
 BENCHES = {
     "batches": batches.main,
     "engines": engines.main,
+    "feast": feast.main,
     "flows": flows.main,
     "follow": follow.main,
     "forecast": forecast.main,

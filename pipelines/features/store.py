@@ -42,12 +42,17 @@ def open_store(settings: Settings) -> Opened:
     """Open the store on what is published now.
 
     Raises:
-        UsageError: the target is a server.
+        UsageError: the target is a server, or the lake lies in an object store.
         LakehouseError: nothing is published yet, or Feast is not installed.
     """
     if settings.target != EMBEDDED:
         raise UsageError(
             f"on {settings.target} no features are served", "leave --target out: they are embedded"
+        )
+    if settings.store is not None:
+        raise UsageError(
+            f"features are not served from a lake in {settings.store}",
+            "serve them from a home on disk, without LAKEHOUSE_STORE",
         )
     try:
         from feast import FeatureStore
