@@ -65,9 +65,8 @@ def _samples(settings: Settings) -> dict[str, list[dict[str, Any]]]:
         create_published_views(connection, settings.published)
 
         def ask(keys: str, table: str) -> list[tuple[Any, ...]]:
-            return connection.execute(
-                f"select distinct {keys}, hash({keys}) as place from features.{table} order by place"
-            ).fetchall()
+            spread = f"select distinct {keys}, hash({keys}) as place from features.{table}"
+            return connection.execute(f"{spread} order by place").fetchall()
 
         products = ask("product_id", "feat_price_elasticity")
         clients = ask("client_id", "feat_client")

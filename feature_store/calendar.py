@@ -13,7 +13,7 @@ asked_day = RequestSource(name="asked_day", schema=[Field(name="day", dtype=Unix
 _NAMES = ("weekday", "day_of_month", "days_to_holiday", "days_since_holiday")
 
 
-@on_demand_feature_view(
+@on_demand_feature_view(  # type: ignore[untyped-decorator]
     name="calendar",
     sources=[asked_day],
     schema=[Field(name=name, dtype=Int64) for name in _NAMES],
