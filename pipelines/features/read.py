@@ -15,7 +15,7 @@ from pipelines.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
-    from feast import FeatureService
+    from feast import FeatureService, FeatureView
 
 log = structlog.get_logger()
 
@@ -40,8 +40,8 @@ def historical(settings: Settings, entities: pd.DataFrame, service: str) -> pd.D
         LakehouseError: nothing is known of any of the rows; or as `open_store`.
     """
     opened = open_store(settings)
-    found = _service(opened, service)
-    _demand_columns([*keys_of(opened, found), EVENT_TIME], list(entities.columns), service)
+    found = _service(service)
+    _demand_columns([*keys_of(found), EVENT_TIME], list(entities.columns), service)
     if getattr(entities[EVENT_TIME].dtype, "tz", None) is None:
         raise UsageError(f"{EVENT_TIME} has no time zone", "give instants in UTC")
     # Feast writes into the frame that it is given.
@@ -49,7 +49,7 @@ def historical(settings: Settings, entities: pd.DataFrame, service: str) -> pd.D
         rows = opened.store.get_historical_features(
             entity_df=entities.copy(), features=found, full_feature_names=False
         ).to_df()
-    stored = _stored_features(opened, found)
+    stored = _stored_features(found)
     unknown = int(rows[stored].isna().all(axis=1).sum())
     if unknown == len(rows):
         raise LakehouseError(
@@ -89,9 +89,9 @@ def serve(
         raise LakehouseError(
             "no features are served yet", "run `lakehouse features materialize` first"
         )
-    found = _service(opened, service)
+    found = _service(service)
     for one in keys:
-        _demand_columns(keys_of(opened, found), list(one), service)
+        _demand_columns(keys_of(found), list(one), service)
     answers = opened.store.get_online_features(
         features=found, entity_rows=[dict(one) for one in keys]
     ).to_dict(include_event_timestamps=True)
@@ -99,7 +99,7 @@ def serve(
     for place, one in enumerate(keys):
         known = {
             view: _instant(answers, names, place)
-            for view, names in _features_by_view(opened, found).items()
+            for view, names in _features_by_view(found).items()
         }
         if not any(known.values()):
             raise LakehouseError(
@@ -111,28 +111,29 @@ def serve(
     return rows
 
 
-def keys_of(opened: Opened, service: FeatureService) -> list[str]:
+def keys_of(service: FeatureService) -> list[str]:
     """What a request of a service must name: keys of entities, and what is computed from."""
+    from feature_store.calendar import asked_day
+
+    views = _stored_views()
     names: dict[str, None] = {}
     for projection in service.feature_view_projections:
-        view = opened.store.get_feature_view(projection.name) if _is_stored(projection) else None
-        if view is not None:
-            names |= dict.fromkeys(column.name for column in view.entity_columns)
-        else:
-            asked = opened.store.get_on_demand_feature_view(projection.name)
-            for source in asked.source_request_sources.values():
-                names |= dict.fromkeys(field.name for field in source.schema)
+        view = views.get(projection.name)
+        asked = asked_day.schema if view is None else view.entity_columns
+        names |= dict.fromkeys(field.name for field in asked)
     return list(names)
 
 
-def _is_stored(projection: Any) -> bool:
+def _stored_views() -> dict[str, FeatureView]:
     from feature_store.everything import VIEWS
 
-    return projection.name in {view.name for view in VIEWS}
+    return {view.name: view for view in VIEWS}
 
 
-def _service(opened: Opened, name: str) -> FeatureService:
-    services = {service.name: service for service in opened.store.list_feature_services()}
+def _service(name: str) -> FeatureService:
+    from feature_store.everything import SERVICES
+
+    services = {service.name: service for service in SERVICES}
     if name not in services:
         raise UsageError(
             f"there is no feature service {name}", f"there are: {', '.join(sorted(services))}"
@@ -140,11 +141,11 @@ def _service(opened: Opened, name: str) -> FeatureService:
     return services[name]
 
 
-def _features_by_view(opened: Opened, service: FeatureService) -> dict[str, list[str]]:
+def _features_by_view(service: FeatureService) -> dict[str, list[str]]:
     return {
         projection.name: _names(projection)
         for projection in service.feature_view_projections
-        if _is_stored(projection)
+        if projection.name in _stored_views()
     }
 
 
@@ -152,8 +153,8 @@ def _names(projection: Any) -> list[str]:
     return [str(feature.name) for feature in projection.features]
 
 
-def _stored_features(opened: Opened, service: FeatureService) -> list[str]:
-    return [name for names in _features_by_view(opened, service).values() for name in names]
+def _stored_features(service: FeatureService) -> list[str]:
+    return [name for names in _features_by_view(service).values() for name in names]
 
 
 def _instant(answers: Mapping[str, list[Any]], names: Sequence[str], place: int) -> str | None:
