@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ def materialised(settings: Settings) -> dict[str, Materialised]:
     if not file.exists():
         return {}
     return {name: Materialised(**told) for name, told in json.loads(file.read_text()).items()}
+
+
+def forget_served(settings: Settings) -> None:
+    """Serve nothing any more, until the next materialisation writes all anew."""
+    shutil.rmtree(folder(settings), ignore_errors=True)
 
 
 def remember(settings: Settings, served: Mapping[str, Materialised]) -> None:

@@ -13,7 +13,14 @@ from typer.testing import CliRunner
 from feature_store.everything import SERVICES, VIEWS
 from pipelines.cli import app
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.features.served import Materialised, folder, freshness, materialised, remember
+from pipelines.features.served import (
+    Materialised,
+    folder,
+    forget_served,
+    freshness,
+    materialised,
+    remember,
+)
 from pipelines.features.store import open_store
 from pipelines.settings import REPOSITORY, Settings
 
@@ -64,6 +71,9 @@ def test_what_is_served_is_remembered(tmp_path: Path) -> None:
     remember(settings, served)
     assert materialised(settings) == served
     assert [row["view"] for row in freshness(settings)] == ["client"]
+    forget_served(settings)
+    assert materialised(settings) == {}
+    assert not folder(settings).exists()
 
 
 def test_the_views_have_the_columns_of_the_models_contracts() -> None:
