@@ -16,6 +16,7 @@ from pipelines.commands import (
     contract,
     dead_letters,
     erase,
+    features,
     flows,
     hand_over,
     init_env,
@@ -101,6 +102,7 @@ app.add_typer(shop.app, name="shop")
 app.add_typer(source.app, name="source")
 app.add_typer(contract.app, name="contract")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(features.app, name="features")
 app.add_typer(flows.app, name="flows")
 app.add_typer(backtest.app, name="backtest")
 app.add_typer(models.app, name="models")

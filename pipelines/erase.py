@@ -31,6 +31,7 @@ from pipelines.cdc.ledger import Ledger
 from pipelines.cdc.masking import Masker, load_masker
 from pipelines.contract import Table, load_contracts
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.features.served import forget_served
 from pipelines.lake import lock
 from pipelines.lake.duck import connect
 from pipelines.lake.ids import now
@@ -120,6 +121,7 @@ def erase(
         )
         on_progress("Forgetting former versions")
         forget_manifests(settings.published)
+        forget_served(settings)
         contracts = load_contracts(settings.project_dir)
         for target in maintain.targets(settings, contracts):
             maintain.forget_former_versions(target)

@@ -10,6 +10,7 @@ from pipelines import transform
 from pipelines.cdc import dead_letters, ledger, metrics
 from pipelines.contract import Contracts, load_contracts
 from pipelines.errors import LakehouseError
+from pipelines.features.served import freshness as freshness_of_features
 from pipelines.lake import lock
 from pipelines.lake.ids import now
 from pipelines.lake.publish import Manifest, read_manifest
@@ -30,7 +31,8 @@ class Status:
         freshness: per source table when it last landed, and whether that is later than its contract
             allows.
         gates: what each gate last found.
-        alarms: what a person should look at now, in a sentence each.
+        features: per view until when its features are served, and of how many entities.
+    alarms: what a person should look at now, in a sentence each.
     """
 
     home: str
@@ -41,6 +43,7 @@ class Status:
     dead_letters: list[dict[str, Any]]
     freshness: list[dict[str, Any]]
     gates: list[dict[str, Any]]
+    features: list[dict[str, Any]]
     alarms: list[str]
     published: list[dict[str, Any]]
     published_at: str | None
@@ -73,6 +76,7 @@ def collect(settings: Settings) -> Status:
         dead_letters=dead_letters.reasons(settings.raw).to_pylist(),
         freshness=freshness,
         gates=gates,
+        features=freshness_of_features(settings),
         alarms=list(_alarms(freshness, gates, runs, manifest)),
         published=[
             {"table": n, "rows": t.rows, "version": t.version, "run_id": t.run_id}

@@ -50,6 +50,8 @@ def _tables(found: Status) -> Iterator[RenderableType]:
         yield letters
     if found.gates:
         yield _gates(found)
+    if found.features:
+        yield _features(found)
     yield _published(found) if found.published else "nothing is published yet"
     yield _runs(found)
 
@@ -101,6 +103,15 @@ def _gates(found: Status) -> RichTable:
     for row in found.gates:
         numbers = (row[name] for name in ("rules", "blocking", "warnings"))
         table.add_row(row["target"], row["gate"], *map(str, numbers), _moment(row["checked_at"]))
+    return table
+
+
+def _features(found: Status) -> RichTable:
+    table = RichTable(
+        "view", "table version", "known until (UTC)", "entities", title="Features served"
+    )
+    for row in found.features:
+        table.add_row(row["view"], str(row["version"]), row["until"][:16], f"{row['entities']:,}")
     return table
 
 

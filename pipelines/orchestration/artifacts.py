@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -104,6 +104,20 @@ def show_maintained(reports: Sequence[TableReport]) -> None:
         for report in reports
     ]
     _table("maintained", rows, "What maintenance did to each table.")
+
+
+def show_served(views: Sequence[Mapping[str, Any]]) -> None:
+    """Show what is served of each view of features."""
+    rows = [
+        {
+            "view": view["view"],
+            "known until": view["until"],
+            "entities": view["entities"],
+            "rows written": view["written"],
+        }
+        for view in views
+    ]
+    _table("served", rows, "Features that are served, as of the business date.")
 
 
 def show_compared(tables: Sequence[Comparison]) -> None:

@@ -51,6 +51,7 @@ LIMITS = {
     "build": Limits(minutes=120),
     "gate-marts": Limits(minutes=30),
     "publish": Limits(minutes=60),
+    "features": Limits(minutes=60),
     "maintain": Limits(minutes=240),
     "train": Limits(minutes=240),
     "score": Limits(minutes=120),

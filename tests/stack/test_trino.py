@@ -92,7 +92,9 @@ def forget_tables(trino_server: TrinoServer) -> None:
 
 
 def forget_models(trino_server: TrinoServer) -> None:
-    for schema in ("state", "staging", "intermediate", "marts_audit", "marts"):
+    of_readers = ("marts", "features")
+    built = ("state", "staging", "intermediate", *(f"{schema}_audit" for schema in of_readers))
+    for schema in (*built, *of_readers):
         trino_server.query(f"drop schema if exists {schema} cascade")
 
 

@@ -1,7 +1,10 @@
-{# Products of which a version is another, and products that are no more. #}
-{% macro is_outdated_content() -%}
+{% macro has_another_version() -%}
     product_id in ({{ news_of('dim_product', 'product_id') }})
-    or product_id not in (select product_id from {{ ref('dim_product') }} where is_current)
+{%- endmacro %}
+
+
+{% macro is_no_product() -%}
+    product_id not in (select product_id from {{ ref('dim_product') }} where is_current)
 {%- endmacro %}
 
 

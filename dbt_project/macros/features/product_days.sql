@@ -11,10 +11,15 @@
 {%- endmacro %}
 
 
-{# Days after the business date, which may have been set back, and products that are learnable no more. #}
-{% macro is_no_product_day() -%}
+{# The business date may have been set back. #}
+{% macro is_no_feature_day_yet() -%}
     feature_date > (select business_date from {{ ref('int_business_date') }})
-    or product_id not in ({{ learnable_products() }})
+{%- endmacro %}
+
+
+{# Sales may be gone, or not be there yet. #}
+{% macro is_not_learnable() -%}
+    product_id not in ({{ learnable_products() }})
 {%- endmacro %}
 
 

@@ -3,7 +3,8 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(['dim_product']) }}",
-        "{{ replace_scope(is_outdated_content(), 'product_id') }}",
+        "{{ replace_scope(has_another_version(), 'product_id') }}",
+        "{{ replace_scope(is_no_product(), 'product_id') }}",
     ],
     post_hook="{{ close_increment() }}"
 ) }}

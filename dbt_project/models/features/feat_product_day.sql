@@ -5,7 +5,8 @@
     incremental_strategy='append',
     pre_hook=[
         "{{ open_increment(" ~ upstreams ~ ") }}",
-        "{{ replace_scope(is_no_product_day(), ['product_id', 'feature_date']) }}",
+        "{{ replace_scope(is_no_feature_day_yet(), 'feature_date') }}",
+        "{{ replace_scope(is_not_learnable(), 'product_id') }}",
         "{{ replace_scope(is_outdated_product_day(), ['product_id', 'feature_date']) }}",
     ],
     post_hook="{{ close_increment() }}"

@@ -1,0 +1,1 @@
+"""Features for models: of the past for training, of now for use, by one definition."""

@@ -1,0 +1,93 @@
+"""Features where there can be none: what is told, before anything is computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from feast.types import Bool, Float64, Int64, String
+from typer.testing import CliRunner
+
+from feature_store.everything import SERVICES, VIEWS
+from pipelines.cli import app
+from pipelines.errors import LakehouseError, UsageError
+from pipelines.features.served import (
+    Materialised,
+    folder,
+    forget_served,
+    freshness,
+    materialised,
+    remember,
+)
+from pipelines.features.store import open_store
+from pipelines.settings import REPOSITORY, Settings
+
+MODELS = REPOSITORY / "dbt_project" / "models" / "features"
+TYPES = {Int64: {"bigint", "integer"}, Bool: {"boolean"}, String: {"varchar"}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [({"target": "trino"}, "on trino"), ({"store": "s3://lake"}, "not served from a lake in s3")],
+)
+def test_where_features_are_not_served_is_said(
+    changed: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        open_store(Settings(home=tmp_path, _env_file=None, **changed))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--key", "client_id"], "is no NAME=VALUE"),
+        (["--key", "client_id=x"], "is no number"),
+        (["--key", "day=tomorrow"], "is no instant"),
+        (["--key", "client_id=1", "--at", "then"], "--at then is no instant"),
+    ],
+)
+def test_a_key_that_cannot_be_read_is_bad_usage(
+    arguments: list[str], says: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(
+        app, ["--home", str(tmp_path), "features", "get", "churn_v1", *arguments]
+    )
+    assert isinstance(done.exception, UsageError)
+    assert says in str(done.exception)
+
+
+def test_nothing_is_served_of_a_lake_that_has_published_nothing(tmp_path: Path) -> None:
+    with pytest.raises(LakehouseError, match="nothing is published yet"):
+        open_store(Settings(home=tmp_path, _env_file=None))
+
+
+def test_what_is_served_is_remembered(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, _env_file=None)
+    assert materialised(settings) == {}
+    folder(settings).mkdir(parents=True)
+    served = {"client": Materialised("features.feat_client", 3, "2018-01-02T00:00:00+00:00", 5, 1)}
+    remember(settings, served)
+    assert materialised(settings) == served
+    assert [row["view"] for row in freshness(settings)] == ["client"]
+    forget_served(settings)
+    assert materialised(settings) == {}
+    assert not folder(settings).exists()
+
+
+def test_the_views_have_the_columns_of_the_models_contracts() -> None:
+    for view in VIEWS:
+        table = view.tags["table"].removeprefix("features.")
+        (model,) = yaml.safe_load((MODELS / f"{table}.yml").read_text())["models"]
+        columns = {column["name"]: column["data_type"] for column in model["columns"]}
+        for field in view.schema:
+            kind = columns[field.name]
+            assert kind.startswith("decimal") or kind in TYPES[field.dtype], field
+            assert kind.startswith("decimal") == (field.dtype == Float64), field
+
+
+def test_every_view_and_service_has_an_owner_and_says_what_it_is() -> None:
+    for one in (*VIEWS, *SERVICES):
+        assert one.owner
+        assert one.description
