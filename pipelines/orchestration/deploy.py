@@ -16,10 +16,14 @@ from prefect.exceptions import ObjectAlreadyExists
 
 from pipelines.errors import LakehouseError
 from pipelines.orchestration import alarms, recipients
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
 
 WORK_POOL = "lakehouse"
 FILE = "prefect.yaml"
+# They read what the embedded mode publishes: elsewhere each of their runs would fail.
+_OF_MODELS = {
+    "features", "train_forecast", "train_recommender", "train_churn", "batch_inference"
+}  # fmt: skip
 _SHOWN = 1_500
 
 
@@ -48,20 +52,27 @@ def deploy(settings: Settings) -> Deployed:
     with get_client(sync_client=True) as client:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-        _deploy_all(file)
+        names = _names(file, settings)
+        _deploy(file, names)
         told = recipients.save(settings)
         wanted = [
             *alarms.care_for_runs(),
             *alarms.alarms(list(told.values()), timedelta(hours=settings.silence_hours)),
         ]
         alarms.save(client, wanted)
-    names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
     return Deployed(names, list(told), [automation.name for automation in wanted])
 
 
-def _deploy_all(file: Path) -> None:
-    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all",
+def _names(file: Path, settings: Settings) -> list[str]:
+    """The deployments that this target can run."""
+    names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
+    return [name for name in names if settings.target == EMBEDDED or name not in _OF_MODELS]
+
+
+def _deploy(file: Path, names: list[str]) -> None:
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy",
                "--prefect-file", file.name]  # fmt: skip
+    command += [argument for name in names for argument in ("--name", name)]
     done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode != 0:
         raise LakehouseError(
