@@ -99,5 +99,38 @@ def rollback(context: typer.Context, kind: Kind) -> None:
     _tell(version)
 
 
+@app.command()
+def drift(
+    context: typer.Context,
+    kind: Annotated[str | None, typer.Argument(help="Default all with a champion.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell whether what the champions see, and how they err, has moved since their training."""
+    from pipelines.ml.kinds import refuse_unknown
+    from pipelines.ml.watch import watch
+
+    with err.status("Comparing …"):
+        found = watch(context.obj, None if kind is None else [refuse_unknown(kind)])
+    if as_json:
+        print_json([asdict(each) | {"is_drifted": each.is_drifted} for each in found])
+        return
+    if not found:
+        out.print("there is no champion to watch", highlight=False)
+    for each in found:
+        out.print(f"[bold]{each.model_version}[/], {each.subject}: {each.note}", highlight=False)
+        if not each.drifts:
+            continue
+        table = RichTable("column", "PSI", "p of KS", "", "note")
+        for one in each.drifts:
+            table.add_row(
+                one.column,
+                "–" if one.psi is None else f"{one.psi:.3f}",
+                "–" if one.ks_p_value is None else f"{one.ks_p_value:.3f}",
+                "[yellow]drifted[/]" if one.is_drifted else "",
+                one.note or "",
+            )
+        out.print(table)
+
+
 def _tell(version: Version) -> None:
     out.print(f"{version.name} is champion", highlight=False)

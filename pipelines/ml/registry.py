@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -196,8 +197,11 @@ class Registry:
         from mlflow.exceptions import MlflowException
 
         uri = f"models:/{version.kind}/{version.number}"
+        place = self._settings.scratch / "models" / f"{version.kind}-{version.number}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
         try:
-            return Path(self._mlflow.artifacts.download_artifacts(uri))
+            return Path(self._mlflow.artifacts.download_artifacts(uri, dst_path=str(place)))
         except (MlflowException, FileNotFoundError) as error:
             if "no such" not in str(error).lower():
                 raise

@@ -14,6 +14,7 @@ from pipelines.cdc.land import LandReport
 from pipelines.errors import LakehouseError
 from pipelines.lake.publish import Manifest
 from pipelines.maintain import TableReport
+from pipelines.ml.watch import Watched
 from pipelines.quality.gatekeeper import docs_folder
 from pipelines.quality.results import GateReport
 from pipelines.settings import Settings
@@ -118,6 +119,23 @@ def show_served(views: Sequence[Mapping[str, Any]]) -> None:
         for view in views
     ]
     _table("served", rows, "Features that are served, as of the business date.")
+
+
+def show_drift(watched: Sequence[Watched]) -> None:
+    """Show how far what each champion sees has moved."""
+    rows = [
+        {
+            "model": each.model_version,
+            "of": each.subject,
+            "column": drift.column,
+            "PSI": "" if drift.psi is None else f"{drift.psi:.3f}",
+            "drifted": drift.is_drifted,
+            "note": drift.note or each.note,
+        }
+        for each in watched
+        for drift in each.drifts
+    ]
+    _table("drift", rows, "What the champions see, against what they were trained on.")
 
 
 def show_compared(tables: Sequence[Comparison]) -> None:

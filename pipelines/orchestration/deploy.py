@@ -22,7 +22,8 @@ WORK_POOL = "lakehouse"
 FILE = "prefect.yaml"
 # They read what the embedded mode publishes: elsewhere each of their runs would fail.
 _OF_MODELS = {
-    "features", "train_forecast", "train_recommender", "train_churn", "batch_inference"
+    "features", "train_forecast", "train_recommender", "train_churn", "batch_inference",
+    "drift",
 }  # fmt: skip
 _SHOWN = 1_500
 

@@ -54,6 +54,7 @@ LIMITS = {
     "features": Limits(minutes=60),
     "maintain": Limits(minutes=240),
     "train": Limits(minutes=240),
+    "watch": Limits(minutes=30),
     "score": Limits(minutes=120),
 }
 

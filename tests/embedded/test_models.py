@@ -255,3 +255,24 @@ def test_an_erased_client_is_gone_from_the_predictions(learned: Lakehouse, tmp_p
         assert lakehouse.sql(
             f"select count(*) as rows from {table} where client_id = {someone['id']}"
         ) == [{"rows": 0}]
+
+
+def test_a_champion_of_last_summer_is_compared_with_what_came_since(
+    learned: Lakehouse, tmp_path: Path
+) -> None:
+    """On the day of the training there is nothing to compare."""
+    from mlflow import MlflowClient
+
+    lakehouse = copied(learned, tmp_path)
+    (at_once,) = json.loads(lakehouse.good("models", "drift", "--json"))
+    assert at_once["drifts"] == []
+    assert "fewer than 7 days" in at_once["note"]
+    client = MlflowClient(f"sqlite:///{lakehouse.home / 'mlflow' / 'mlflow.db'}")
+    client.set_model_version_tag("recommend", "1", "trained_until", "2017-08-01")
+    (since,) = json.loads(lakehouse.good("models", "drift", "recommend", "--json"))
+    assert since["model_version"] == "recommend/1"
+    assert since["note"] == "the 56 days up to 2017-08-01 against those up to 2017-12-31"
+    told = {each["column"]: each["psi"] for each in since["drifts"]}
+    assert set(told) == {"department", "brand", "quantity"}
+    assert all(0 < psi < 1 for psi in told.values())
+    assert since["is_drifted"] == any(psi >= 0.2 for psi in told.values())

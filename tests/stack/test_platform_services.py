@@ -168,6 +168,38 @@ def test_mlflow_keeps_a_run_in_its_database_and_its_artefact_in_its_bucket(mlflo
     assert store.get_object(Bucket="mlflow", Key=notes)["Body"].read().decode() == text
 
 
+def test_a_model_is_registered_on_the_server_and_loaded_from_its_bucket(
+    mlflow: Stack, tmp_path: Path
+) -> None:
+    """And not loaded any more when somebody has written into the bucket."""
+    given = {"MLFLOW_TRACKING_URI": f"http://{LOOPBACK}:{mlflow.port('mlflow', 5000)}"}
+
+    def lakehouse(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "--home", str(tmp_path / "lake"), *arguments],
+            cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=600,
+            env=os.environ | given,
+        )  # fmt: skip
+
+    assert lakehouse("demo", "--clients", "40", "--no-models").returncode == 0
+    trained = lakehouse("train", "recommend", "--origins", "1", "--json")
+    assert trained.returncode == 0, trained.stderr
+    assert lakehouse("models", "promote", "recommend", "1").returncode == 0
+    scored = lakehouse("score", "recommend", "--json")
+    assert scored.returncode == 0, scored.stderr
+    assert json.loads(scored.stdout)[0]["model_version"] == "recommend/1"
+    assert not (tmp_path / "lake" / "mlflow").exists()
+    store = mlflow.s3("mlflow").client()
+    keys = [found["Key"] for found in store.list_objects_v2(Bucket="mlflow")["Contents"]]
+    (policy,) = [key for key in keys if key.endswith("artifacts/model/policy.json")]
+    body = store.get_object(Bucket="mlflow", Key=policy)["Body"].read()
+    assert json.loads(trained.stdout)["sha256"].encode() not in body
+    store.put_object(Bucket="mlflow", Key=policy, Body=body.replace(b"0.0", b"0.1", 1))
+    altered = lakehouse("score", "recommend", "--again")
+    assert altered.returncode == 1
+    assert "its files are not those that were registered" in altered.stderr
+
+
 def test_the_user_of_mlflow_sees_its_bucket_only(store: Stack) -> None:
     owner = store.s3().client()
     owner.put_object(Bucket="lake", Key="raw/door", Body=b"closed")
