@@ -149,6 +149,7 @@ class FakeLake:
                 partition_by=["year", "month"],
             )
         DeltaTable.create(str(self._path("_ledger")), schema=_LEDGER)
+        create_inference_tables(self.home / "raw")
 
     def _path(self, name: str) -> Path:
         return self.home / "raw" / name

@@ -106,7 +106,8 @@ def test_increments_end_in_the_same_marts_as_one_load(demo: Lakehouse, tmp_path:
     assert set(whole) == set(increments)
     for name, frame in whole.items():
         assert increments[name].equals(frame), name
-        assert len(frame) > 0, name
+        # No model has predicted anything here.
+        assert len(frame) > 0 or name.startswith("predictions."), name
 
 
 def test_no_personal_data_is_in_the_lake(demo: Lakehouse) -> None:

@@ -118,7 +118,7 @@ def test_every_mart_and_staged_table_has_a_file_of_business_rules() -> None:
     }  # fmt: skip
     models = {
         f"{path.relative_to(REPOSITORY / 'dbt_project' / 'models').parts[0]}.{path.stem}"
-        for folder in ("staging", "marts", "features")
+        for folder in ("staging", "marts", "features", "predictions")
         for path in (REPOSITORY / "dbt_project" / "models" / folder).rglob("*.sql")
         if not path.stem.startswith(("base_", "hist_"))
     }
