@@ -17,6 +17,8 @@ from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.cli.main import dbtRunner
 from deltalake import DeltaTable, write_deltalake
 
+from pipelines.lake.inference import create_inference_tables
+
 PROJECT = Path(__file__).parents[2] / "dbt_project"
 CONTRACT = PROJECT / "models" / "staging" / "shop" / "_shop__sources.yml"
 
