@@ -63,10 +63,13 @@ def show(
             f"${min(values):,.0f} – ${max(values):,.0f}, from {weeks[1][0]} to {weeks[-2][0]}",
             highlight=False, soft_wrap=True,
         )  # fmt: skip
-    console.print(Columns([_tables(manifest), Group(_products(ask), _segments(ask), _stock(ask))]))
+    console.print(Columns([_products(ask), Group(_tables(manifest), _stock(ask))]))
     if _is_predicted(ask):
-        console.print(Columns([_forecasts(ask), _orders(ask)]))
+        console.print(Columns([_forecasts(ask), _segments(ask)]))
+        console.print(_orders(ask))
         console.print(Columns([_lists(ask), _losses(ask)]))
+    else:
+        console.print(_segments(ask))
     console.print("[bold]Next[/]", highlight=False)
     for line in (
         f'{program} sql "from marts.mart_product_performance order by revenue_rank limit 10"',
@@ -162,10 +165,14 @@ def _losses(ask: Any) -> Table:
 
 
 def _tables(manifest: Manifest) -> Table:
-    table = Table("published table", "rows", title="Marts")
-    for name, published in sorted(manifest.tables.items()):
-        if not name.split(".")[1].startswith("_"):
-            table.add_row(name, f"{published.rows:,}")
+    table = Table("schema", "tables", "rows", title="Published")
+    for schema in ("marts", "features", "predictions"):
+        rows = [
+            published.rows
+            for name, published in manifest.tables.items()
+            if name.startswith(f"{schema}.") and not name.startswith(f"{schema}._")
+        ]
+        table.add_row(schema, str(len(rows)), f"{sum(rows):,}")
     return table
 
 
