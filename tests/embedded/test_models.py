@@ -267,7 +267,8 @@ def test_a_champion_of_last_summer_is_compared_with_what_came_since(
     (at_once,) = json.loads(lakehouse.good("models", "drift", "--json"))
     assert at_once["drifts"] == []
     assert "fewer than 7 days" in at_once["note"]
-    client = MlflowClient(f"sqlite:///{lakehouse.home / 'mlflow' / 'mlflow.db'}")
+    store = f"sqlite:///{lakehouse.home / 'mlflow' / 'mlflow.db'}"
+    client = MlflowClient(store, registry_uri=store)
     client.set_model_version_tag("recommend", "1", "trained_until", "2017-08-01")
     (since,) = json.loads(lakehouse.good("models", "drift", "recommend", "--json"))
     assert since["model_version"] == "recommend/1"
