@@ -22,6 +22,8 @@ os.environ.setdefault("DO_NOT_TRACK", "true")
 # The client repeats a request for minutes by itself; what waits for it is a person.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+# Standard output is for what a command tells.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from pipelines.errors import LakehouseError, Unavailable, UsageError
 from pipelines.ml.digest import digest
@@ -135,7 +137,12 @@ class Registry:
             if not self.client.search_registered_models(f"name = '{kind}'"):
                 self.client.create_registered_model(kind)
             made = self.client.create_model_version(
-                kind, model_uri, run_id, tags=dict(tags), description=card
+                kind,
+                model_uri,
+                run_id,
+                tags=dict(tags),
+                description=card,
+                model_id=model_uri.rpartition("/")[2],
             )
             self.client.set_registered_model_alias(kind, CHALLENGER, made.version)
         return self.version(kind, str(made.version))

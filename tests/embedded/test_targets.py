@@ -35,6 +35,6 @@ def test_every_schema_that_dbt_writes_has_the_prefix(
     assert done.returncode == 0, done.stdout
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     written = {n["schema"] for n in manifest["nodes"].values() if n["resource_type"] == "model"}
-    layers = ("staging", "intermediate", "marts", "features")
+    layers = ("staging", "intermediate", "marts", "features", "predictions")
     assert written == {f"{prefix}{layer}" for layer in layers}
     assert {source["schema"] for source in manifest["sources"].values()} == {"raw"}

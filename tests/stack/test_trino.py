@@ -92,7 +92,7 @@ def forget_tables(trino_server: TrinoServer) -> None:
 
 
 def forget_models(trino_server: TrinoServer) -> None:
-    of_readers = ("marts", "features")
+    of_readers = ("marts", "features", "predictions")
     built = ("state", "staging", "intermediate", *(f"{schema}_audit" for schema in of_readers))
     for schema in (*built, *of_readers):
         trino_server.query(f"drop schema if exists {schema} cascade")

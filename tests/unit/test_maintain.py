@@ -21,6 +21,7 @@ from pipelines.cdc import books, land
 from pipelines.cdc.ledger import Ledger
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake import lock
+from pipelines.lake.inference import SCHEMAS
 from pipelines.lake.publish import Manifest, Source, publish
 from pipelines.lake.tables import EXPIRY
 from pipelines.maintain import TableReport, geometry, kept, maintain, targets
@@ -64,7 +65,8 @@ def test_compaction_keeps_every_row_and_takes_the_place_of_many_files(lake: Lake
     before = lake.rows(), sorted(map(str, lake.ledger())), len(lake.letters())
     reports = maintained(lake)
     assert (lake.rows(), sorted(map(str, lake.ledger())), len(lake.letters())) == before
-    assert set(reports) == {RAW, "raw._ledger", "raw._dead_letters"}
+    inferred = {f"raw.inference_{name}" for name in SCHEMAS}
+    assert set(reports) == {RAW, "raw._ledger", "raw._dead_letters"} | inferred
     assert (reports[RAW].before.files, reports[RAW].after.files) == (4, 1)
     assert reports["raw._ledger"].after.files == reports["raw._dead_letters"].after.files == 1
     assert not any(report.files_removed or report.skipped for report in reports.values())
