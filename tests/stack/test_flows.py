@@ -61,9 +61,9 @@ def prefect(
     }
     found.lakehouse("flows", "deploy")
     # Each test says itself what runs when.
-    for name in ("ingest", "daily", "maintain"):
-        for schedule in found.deployment(name)["schedules"]:
-            path = f"deployments/{found.deployment(name)['id']}/schedules/{schedule['id']}"
+    for deployment in found.call("deployments/filter", {}).json():
+        for schedule in deployment["schedules"]:
+            path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
             found.call(path, {"active": False}, "PATCH")
     yield found
     platform_db.stop("prefect")
@@ -119,7 +119,10 @@ def test_what_is_deployed_twice_is_there_once(prefect: Prefect) -> None:
     assert "lakehouse-webhook, lakehouse-slack, lakehouse-email" in told
     found = prefect.call("deployments/filter", {}).json()
     names = sorted(deployment["name"] for deployment in found)
-    assert names == ["backfill", "daily", "ingest", "maintain", "quality", "transform"]
+    assert names == [
+        "backfill", "batch_inference", "daily", "drift", "features", "ingest", "maintain",
+        "quality", "train_churn", "train_forecast", "train_recommender", "transform",
+    ]  # fmt: skip
     assert all(len(deployment["schedules"]) <= 1 for deployment in found)
     automations = [found["name"] for found in prefect.call("automations/filter", {}).json()]
     assert len(automations) == len(set(automations)) == 6
