@@ -86,9 +86,23 @@ class Registry:
         if settings.mlflow_tracking_uri is None:
             settings.mlflow.mkdir(parents=True, exist_ok=True)
         self._export_credentials()
-        mlflow.set_tracking_uri(self._where)
+        self._use()
         with self.reached():
             self.client: MlflowClient = mlflow.MlflowClient()
+
+    def _use(self) -> None:
+        """Point MLflow to the store, in this process alone.
+
+        It tells processes to come by an environment variable; as a setting that would mean a
+        server, for whichever home is opened next.
+        """
+        name = "MLFLOW_TRACKING_URI"
+        given = os.environ.get(name)
+        self._mlflow.set_tracking_uri(self._where)
+        if given is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = given
 
     def _export_credentials(self) -> None:
         """MLflow reads them from the environment alone."""

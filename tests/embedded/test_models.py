@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.settings import Settings
 from tests.embedded.conftest import Lakehouse
 from tests.embedded.test_main_line import copied
 
@@ -204,11 +205,16 @@ def test_a_card_tells_what_a_model_is_and_is_not(learned: Lakehouse) -> None:
     assert "git_sha" in card
 
 
-def test_mlflow_itself_can_serve_the_model(learned: Lakehouse) -> None:
+def test_mlflow_itself_can_serve_the_model(
+    learned: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By its own interface, from its own store, on the input example that it keeps."""
     import mlflow
 
-    mlflow.set_tracking_uri(f"sqlite:///{learned.home / 'mlflow' / 'mlflow.db'}")
+    store = f"sqlite:///{learned.home / 'mlflow' / 'mlflow.db'}"
+    # MLflow sets the variable, too, for all processes to come.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    mlflow.set_tracking_uri(store)
     model = mlflow.pyfunc.load_model("models:/recommend@champion")
     example = model.input_example
     told = model.predict(example)
@@ -218,6 +224,17 @@ def test_mlflow_itself_can_serve_the_model(learned: Lakehouse) -> None:
     assert len(run.data.tags["git_sha"]) in (7, 40)
     artefacts = {each.path for each in mlflow.MlflowClient().list_artifacts(run.info.run_id)}
     assert artefacts >= {"inputs.json", "model_card.md", "packages.txt", "plots", "gate.md"}
+
+
+def test_the_registry_of_a_home_is_not_the_server_of_the_next(
+    learned: Lakehouse, shop: Lakehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipelines.ml.registry import Registry
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert Registry(Settings(home=learned.home, _env_file=None)).champion("recommend")
+    assert Settings(home=shop.home, _env_file=None).mlflow_tracking_uri is None
+    assert Registry(Settings(home=shop.home, _env_file=None)).champion("recommend") is None
 
 
 def test_a_server_of_mlflow_that_is_down_is_said_to_be(shop: Lakehouse) -> None:
