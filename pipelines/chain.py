@@ -19,8 +19,9 @@ from pipelines.dbt_project import Project
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.duck import connect_warehouse
 from pipelines.lake.ids import new_run_id, now
-from pipelines.lake.publish import Manifest, publish, read_manifest
-from pipelines.lake.publish_on_trino import publish_on_trino, shown_on_trino
+from pipelines.lake.publish import Manifest, publish
+from pipelines.lake.publish_on_trino import publish_on_trino
+from pipelines.lake.shown import shown
 from pipelines.lake.storage import clear_about_storage
 from pipelines.lineage.gates import checks
 from pipelines.lineage.recording import Step as Told
@@ -284,7 +285,7 @@ def publish_built(
     on_progress: Progress = lambda step, detail: None,
 ) -> Manifest:
     """Publish a build that passed its gates, unless readers see it, or are held at a former one."""
-    former = _shown(settings)
+    former = shown(settings)
     if former is not None and (former.is_held or former.build_id == built.build_id):
         recorder.finished("publish")
         return former
@@ -298,13 +299,6 @@ def publish_built(
     manifest = recorder.step("publish", work)
     recorder.finished("publish")
     return manifest
-
-
-def _shown(settings: Settings) -> Manifest | None:
-    """What readers see now."""
-    if settings.target == EMBEDDED:
-        return read_manifest(settings.published)
-    return shown_on_trino(settings)
 
 
 def _publish(settings: Settings, built: BuildReport, run_id: str) -> Manifest:

@@ -5,4 +5,4 @@ set -eu
 . "$(dirname "$0")/on-trino.sh"
 export PREFECT_API_URL="http://$PREFECT_HOST:$PREFECT_PORT/api" PREFECT_WORKER_WEBSERVER_HOST=127.0.0.1
 "$LAKEHOUSE_PROGRAMS/lakehouse" flows deploy
-exec "$LAKEHOUSE_PROGRAMS/lakehouse" flows work --limit 1 --name compose
+exec "$LAKEHOUSE_PROGRAMS/lakehouse" flows work --limit 1 --name compose --queue default

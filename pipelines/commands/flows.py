@@ -37,6 +37,9 @@ def work(
     context: typer.Context,
     limit: Annotated[int, typer.Option(min=1, help="How many runs at once.")] = 2,
     name: Annotated[str | None, typer.Option(help="Of the worker, as the server shows it.")] = None,
+    queue: Annotated[
+        str | None, typer.Option(help="`models` or `default`, the rest; both, unless told.")
+    ] = None,
 ) -> None:
     """Work runs off until a signal comes; each is given the settings of this command."""
     settings: Settings = context.obj
@@ -45,6 +48,8 @@ def work(
                "--type", "process", "--limit", str(limit), "--with-healthcheck"]  # fmt: skip
     if name:
         command += ["--name", name]
+    if queue:
+        command += ["--work-queue", queue]
     os.execv(sys.executable, command)  # noqa: S606
 
 

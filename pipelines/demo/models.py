@@ -68,7 +68,7 @@ def _trained_already(settings: Settings) -> set[str]:
     from pipelines.ml.registry import Registry
 
     registry = Registry(settings)
-    with published(settings, "lakehouse demo") as source:
+    with published(settings) as source:
         last_day = str(source.last_day)
     return {
         name

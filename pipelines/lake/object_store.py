@@ -35,11 +35,7 @@ def folder(url: str) -> Path:
             f"the packages that {url} needs are not installed",
             "pip install 'lakehouse-platform[s3]'",
         )
-    if missing := [name for name in _NEEDED if not os.environ.get(name)]:
-        raise LakehouseError(
-            f"nothing tells the keys of {url}: {' and '.join(missing)} not set",
-            "set them in the environment or in .env",
-        )
+    _demand_keys(url)
     # Here, and not above: it takes a while, which those without a store need not wait.
     from upath import UPath
 
@@ -89,19 +85,23 @@ def check(url: str) -> None:
 
 
 def open_to(connection: duckdb.DuckDBPyConnection, url: str) -> None:
-    """Let a DuckDB database read the store at `url`.
+    """Let a DuckDB database read the bucket of `url`, beside those that it can read already.
 
     Args:
-        connection: every later cursor of its database can read the store, too.
+        connection: every later cursor of its database can read the bucket, too.
+
+    Raises:
+        LakehouseError: the keys are not given.
     """
+    _demand_keys(url)
     connection.load_extension(str(extension_path("httpfs")))
-    endpoint = _endpoint()
+    endpoint, bucket = _endpoint(), urlsplit(url).netloc
     options = {
         "key_id": os.environ["AWS_ACCESS_KEY_ID"],
         "secret": os.environ["AWS_SECRET_ACCESS_KEY"],
         "session_token": os.environ.get("AWS_SESSION_TOKEN"),
         "region": os.environ.get("AWS_REGION", "us-east-1"),
-        "scope": SCHEME + urlsplit(url).netloc,
+        "scope": SCHEME + bucket,
     }
     if endpoint:
         options |= {
@@ -110,7 +110,15 @@ def open_to(connection: duckdb.DuckDBPyConnection, url: str) -> None:
             "url_style": "path",
         }
     told = ", ".join(f"{name} {literal(value)}" for name, value in options.items() if value)
-    connection.execute(f"create or replace temporary secret lakehouse (type s3, {told})")
+    connection.execute(f'create or replace temporary secret "{bucket}" (type s3, {told})')
+
+
+def _demand_keys(url: str) -> None:
+    if missing := [name for name in _NEEDED if not os.environ.get(name)]:
+        raise LakehouseError(
+            f"nothing tells the keys of {url}: {' and '.join(missing)} not set",
+            "set them in the environment or in .env",
+        )
 
 
 def _endpoint() -> str | None:

@@ -222,9 +222,7 @@ def _publish_table(
     published: Path,
     run_id: str,
 ) -> Published:
-    described = connection.execute(f"describe {source.full_name}").fetchall()
-    columns = [f"{row[0]} {row[1]}" for row in described if not row[0].startswith("_")]
-    names = [f'"{row[0]}"' for row in described if not row[0].startswith("_")]
+    columns, names = _described(connection, source)
     rows, parts = _fingerprints(connection, source, names)
     path = Path(source.schema) / source.name
     target = published / path
@@ -247,6 +245,28 @@ def _publish_table(
     version = DeltaTable(str(target)).version()
     log.info("table published", table=source.full_name, version=version, rows=rows)
     return Published(str(path), version, rows, run_id, columns, parts)
+
+
+def fingerprinted(connection: duckdb.DuckDBPyConnection, name: str, table: Published) -> Published:
+    """A published table with columns and fingerprint, where its publisher keeps none.
+
+    Args:
+        connection: one in which the table can be read by its name.
+    """
+    schema, _, own = name.partition(".")
+    source = Source(schema, own)
+    columns, names = _described(connection, source)
+    _, parts = _fingerprints(connection, source, names)
+    return replace(table, columns=columns, parts=parts)
+
+
+def _described(
+    connection: duckdb.DuckDBPyConnection, source: Source
+) -> tuple[list[str], list[str]]:
+    """Columns with their types, and their names for SQL, without those of the build."""
+    described = connection.execute(f"describe {source.full_name}").fetchall()
+    kept = [(row[0], row[1]) for row in described if not row[0].startswith("_")]
+    return [f"{name} {kind}" for name, kind in kept], [f'"{name}"' for name, _ in kept]
 
 
 def _fingerprints(

@@ -6,6 +6,7 @@ pinned to a version, is what readers have in `marts`; publishing moves the views
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -117,6 +118,26 @@ def release_on_trino(settings: Settings) -> None:
 def shown_on_trino(settings: Settings) -> Manifest | None:
     """What readers see now, None before the first publication."""
     return _read(asker(settings, _SECONDS), settings.schema_prefix)
+
+
+def location_on_trino(settings: Settings, name: str) -> str:
+    """Where the Delta table lies of which readers see a version.
+
+    Args:
+        name: of the view that they see.
+
+    Raises:
+        LakehouseError: Trino refuses or does not answer, or tells no place.
+    """
+    schema, _, view = name.partition(".")
+    ((told,),) = asker(settings, _SECONDS)(f"show create table {schema}{AUDIT}.{view}")
+    found = re.search(r"location = '([^']+)'", told)
+    if found is None:
+        raise LakehouseError(
+            f"Trino does not tell where {schema}{AUDIT}.{view} lies",
+            "look at what `show create table` tells of it",
+        )
+    return re.sub("^s3[an]?:", "s3:", found[1])
 
 
 def publications_on_trino(settings: Settings) -> list[tuple[int, Manifest]]:

@@ -83,7 +83,7 @@ def score(
             on_progress(name)
             kind = kind_named(name)
             with (
-                published(settings, "lakehouse score") as source,
+                published(settings) as source,
                 lineage.step(f"score.{name}") as told,
             ):
                 found.append(_score(settings, registry, kind, source, run_id, actor(by), again))

@@ -11,11 +11,10 @@ import duckdb
 import pyarrow as pa
 
 from pipelines.errors import LakehouseError
-from pipelines.lake.catalog import create_published_views
 from pipelines.lake.duck import connect
-from pipelines.lake.publish import Manifest, read_manifest
+from pipelines.lake.publish import Manifest
+from pipelines.lake.shown import make_readable, shown, without_prefix
 from pipelines.settings import Settings
-from pipelines.targets import refuse_server
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,7 @@ class Published:
     """
 
     manifest: Manifest
+    _settings: Settings
     _connection: duckdb.DuckDBPyConnection
     inputs: dict[str, Input] = field(default_factory=dict)
 
@@ -71,25 +71,26 @@ class Published:
                     f"{name} is not published",
                     "run `lakehouse run`: models learn from what a green run has published",
                 )
-            self.inputs[name] = Input(name, table.version, table.rows, table.content_hash)
+            if name not in self.inputs:
+                table = make_readable(self._connection, self._settings, name, table)
+                self.inputs[name] = Input(name, table.version, table.rows, table.content_hash)
         return self._connection.execute(sql).to_arrow_table()
 
 
 @contextmanager
-def published(settings: Settings, command: str) -> Iterator[Published]:
+def published(settings: Settings) -> Iterator[Published]:
     """Open what is published now; later publications do not show in it.
 
     Raises:
-        UsageError: the target is a server.
-        LakehouseError: nothing is published yet, or it has no day.
+        UsageError: the target publishes nothing.
+        LakehouseError: nothing is published yet, or it has no day; Trino does not answer.
     """
-    refuse_server(settings, command)
-    manifest = read_manifest(settings.published)
+    manifest = shown(settings)
     if manifest is None or manifest.business_date is None:
         raise LakehouseError(
             f"nothing is published in {settings.home} yet",
             "begin with `lakehouse run`: models learn from what a green run has published",
         )
     with connect(settings) as connection:
-        create_published_views(connection, settings.published)
-        yield Published(manifest, connection)
+        own = without_prefix(manifest, settings.schema_prefix)
+        yield Published(own, settings, connection)

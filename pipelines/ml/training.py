@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import tempfile
 import warnings
@@ -77,7 +78,7 @@ def train(
     kind, registry = kind_named(name), Registry(settings)
     with (
         recording(settings, run_id, f"lakehouse train {name}") as lineage,
-        published(settings, "lakehouse train") as source,
+        published(settings) as source,
         lineage.step("train") as told,
     ):
         on_progress("reading")
@@ -229,7 +230,7 @@ def _code() -> dict[str, str]:
     """The commit and the packages that a model is made with."""
     lock = REPOSITORY / "requirements" / "demo.lock"
     return {
-        "git_sha": _git("rev-parse", "HEAD") or "unknown",
+        "git_sha": _git("rev-parse", "HEAD") or os.environ.get("LAKEHOUSE_GIT_SHA", "unknown"),
         "git_is_clean": str(_git("status", "--porcelain") == "").lower(),
         "lock_sha256": hashlib.sha256(lock.read_bytes()).hexdigest() if lock.exists() else "none",
         "packages_sha256": hashlib.sha256(_packages().encode()).hexdigest(),

@@ -109,14 +109,14 @@ def watch(settings: Settings, kinds: Sequence[str] | None = None) -> list[Watche
         Unavailable: MLflow is not reached.
     """
     registry = Registry(settings)
-    found = []
-    with published(settings, "lakehouse models drift") as source:
-        for kind in kinds or NAMES:
-            champion = registry.champion(kind)
-            if champion is None:
-                continue
+    champions = [c for c in map(registry.champion, kinds or NAMES) if c is not None]
+    found: list[Watched] = []
+    if not champions:
+        return found
+    with published(settings) as source:
+        for champion in champions:
             found.append(_features(source, champion))
-            if kind == "forecast":
+            if champion.kind == "forecast":
                 found.append(_errors(source, champion))
     return found
 

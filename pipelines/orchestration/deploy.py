@@ -16,11 +16,12 @@ from prefect.exceptions import ObjectAlreadyExists
 
 from pipelines.errors import LakehouseError
 from pipelines.orchestration import alarms, recipients
-from pipelines.settings import EMBEDDED, Settings
+from pipelines.quality.warehouse import GATED
+from pipelines.settings import Settings
 
 WORK_POOL = "lakehouse"
 FILE = "prefect.yaml"
-# They read what the embedded mode publishes: elsewhere each of their runs would fail.
+# They read what is published; on Spark nothing is, and each of their runs would fail.
 _OF_MODELS = {
     "features", "train_forecast", "train_recommender", "train_churn", "batch_inference",
     "drift",
@@ -67,7 +68,7 @@ def deploy(settings: Settings) -> Deployed:
 def _names(file: Path, settings: Settings) -> list[str]:
     """The deployments that this target can run."""
     names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
-    return [name for name in names if settings.target == EMBEDDED or name not in _OF_MODELS]
+    return [name for name in names if settings.target in GATED or name not in _OF_MODELS]
 
 
 def _deploy(file: Path, names: list[str]) -> None:

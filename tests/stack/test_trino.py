@@ -291,6 +291,108 @@ def test_readers_see_what_passed_the_gates_and_nothing_else(
     assert [run for *_, run, _ in shown(record)] != [run for *_, run, _ in before]
 
 
+def toy_shop(folder: Path) -> Path:
+    """A project whose marts are told in SQL: 30 clients who buy some of 20 products each week."""
+    project = carriers_project(folder)
+    rows = {
+        "intermediate/int_business_date": "select date '2017-12-31' as business_date",
+        "marts/dim_client": "select cast(n as bigint) as client_id, '25-34' as age_band, "
+        "cast(null as varchar) as income_band, true as is_current, false as is_deleted "
+        "from unnest(sequence(1, 30)) as t (n)",
+        "marts/dim_product": "select cast(n as bigint) as product_id, 'GROCERY' as department, "
+        "'NATIONAL' as brand, 'CHEESE' as category, "
+        "'CHEESE ' || cast(n as varchar) as product_type, true as is_current, "
+        "false as is_deleted, true as is_active "
+        "from unnest(sequence(1, 20)) as t (n)",
+        "marts/fct_sale": "select cast(c * 1000 + w * 10 + k as bigint) as order_id, "
+        "cast(c as bigint) as client_id, cast(1 + (c * 7 + k * (1 + w % 3)) % 20 as bigint) "
+        "as product_id, cast(1 as bigint) as quantity, "
+        "date_add('day', -7 * w, date '2017-12-30') as sale_date, "
+        "cast(date_add('day', -7 * w, date '2017-12-30') as timestamp(6)) "
+        "as sold_at "
+        "from unnest(sequence(1, 30)) as t (c) cross join unnest(sequence(0, 39)) as u (w) "
+        "cross join unnest(sequence(1, 4)) as v (k)",
+        "marts/mart_stock_coverage": "select product_id, product_id = 20 as is_stock_out "
+        "from {{ ref('dim_product') }}",
+    }
+    for name, sql in rows.items():
+        file = project / "models" / f"{name}.sql"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(sql)
+    place = project / "models" / "predictions"
+    place.mkdir()
+    own = REPOSITORY / "dbt_project" / "models" / "predictions"
+    for model in ("mart_reco_client_top_n", "model_predictions", "ai_audit_log"):
+        for file in own.glob(f"{model}.*"):
+            shutil.copy(file, place)
+    shutil.copy(own / "_inference__sources.yml", place)
+    return project
+
+
+def test_models_learn_from_what_readers_see_and_predict_for_them(
+    trino_server: TrinoServer, tmp_path: Path
+) -> None:
+    """Tables that Trino wrote, at the versions of its views; predictions that Trino publishes."""
+    forget_tables(trino_server)
+    project = toy_shop(tmp_path)
+    variables = trino_server.store | trino_server.environment | {
+        "LAKEHOUSE_STORE": "s3://lake/learning", "LAKEHOUSE_TARGET": "trino",
+        "LAKEHOUSE_PROJECT_DIR": str(project), "LAKEHOUSE_SCHEMA_PREFIX": "learning_",
+    }  # fmt: skip
+    del variables["LAKEHOUSE_TRINO_RAW"]
+
+    def lakehouse(*arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.cli", "--home", str(tmp_path / "lake"), *arguments],
+            cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=300,
+            env=os.environ | variables,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def shown(query: str) -> list[tuple[object, ...]]:
+        return trino_server.query(query)[1]
+
+    capture = ("shop", "capture", "--to", str(tmp_path / "lake" / "inbox"), "--clients", "1")
+    lakehouse(*capture, "--until", "2017-01-02")
+    lakehouse("run")
+    assert shown("select count(*) from learning_predictions.mart_reco_client_top_n") == [(0,)]
+
+    trained = json.loads(lakehouse("train", "recommend", "--origins", "1", "--json"))
+    assert trained["model"] == "recommend/1"
+    told = lakehouse("models", "card", "recommend", "1")
+    versions = dict(shown("select table_name, version from learning_marts._publication"))
+    for table in ("fct_sale", "dim_product", "dim_client", "mart_stock_coverage"):
+        assert f"marts.{table} | {versions[f'learning_marts.{table}']} |" in told
+
+    (scored,) = json.loads(lakehouse("score", "recommend", "--json"))
+    rows = shown(
+        "select count(*), count(distinct client_id), count_if(product_id = 20), min(rank) "
+        "from learning_predictions.mart_reco_client_top_n"
+    )
+    # Of product 20 there is none to sell.
+    assert rows == [(scored["rows"], 30, 0, 1)]
+    ((run, inputs),) = shown("select run_id, inputs from learning_predictions.model_predictions")
+    assert {each["table"]: each["version"] for each in json.loads(str(inputs))} == {
+        name.removeprefix("learning_"): version
+        for name, version in versions.items()
+        if name.startswith("learning_marts.")
+    }
+    acts = shown("select action, run_id from learning_predictions.ai_audit_log order by acted_at")
+    assert [act for act, _ in acts][0::2] == ["train", "score"]
+    assert acts[-1] == ("score", run)
+    # A build that changes nothing of what was read is no reason to predict again; another is.
+    (again,) = json.loads(lakehouse("score", "recommend", "--json"))
+    assert not again["is_news"]
+    stock = project / "models" / "marts" / "mart_stock_coverage.sql"
+    stock.write_text(stock.read_text().replace("= 20", "= 19"))
+    lakehouse("run")
+    (changed,) = json.loads(lakehouse("score", "recommend", "--json"))
+    assert changed["is_news"]
+    offered = "select count_if(product_id = 20) > 0, count_if(product_id = 19) from "
+    assert shown(f"{offered} learning_predictions.mart_reco_client_top_n") == [(True, 0)]
+
+
 def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
     stack: Stack, trino_server: TrinoServer, tmp_path: Path
 ) -> None:

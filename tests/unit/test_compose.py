@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ MEGABYTES = {"M": 1, "G": 1024}
 
 # Megabytes that the services of a profile may take, with those that they depend on.
 PROFILES = {
-    "core": 10688, "flows": 9536, "ml": 2496, "lineage": 1536, "bi": 2688, "monitoring": 640,
-    "mariadb": 3008,
+    "core": 10688, "flows": 9536, "ml": 2496, "models": 13504, "lineage": 1536, "bi": 2688,
+    "monitoring": 640, "mariadb": 3008,
 }  # fmt: skip
 
 each_service = pytest.mark.parametrize("name", SERVICES)
@@ -94,9 +95,30 @@ def ends_before_a_larger_one_begins(name: str) -> bool:
 def test_all_services_that_run_at_once_fit_into_sixteen_gigabytes() -> None:
     at_once = [s for name, s in SERVICES.items() if not ends_before_a_larger_one_begins(name)]
     together = megabytes(at_once)
-    assert together <= 16 * 1024
+    # What learns comes on top, on whichever machine it runs.
+    trainer = megabytes([SERVICES["trainer"]])
+    assert together - trainer <= 16 * 1024
     docs = (REPOSITORY / "docs/deploy/compose.md").read_text()
     assert f"together are limited to {together:,} MB" in docs
+    assert f"{trainer:,} MB of it are the trainer's" in docs
+
+
+def test_the_image_of_the_platform_can_be_made_of_what_is_let_into_it() -> None:
+    dockerfile = (REPOSITORY / "infra/platform/Dockerfile").read_text()
+    let_in = set((REPOSITORY / ".dockerignore").read_text().splitlines())
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+    sources = [source for line in copied for source in line.split()]
+    assert "pipelines" in sources
+    for source in sources:
+        assert (REPOSITORY / source).exists(), source
+        assert f"!{source}" in let_in, source
+
+
+def test_packages_of_the_wheel_are_in_the_image() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    dockerfile = (REPOSITORY / "infra/platform/Dockerfile").read_text()
+    for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
+        assert f"COPY {package} ./source/{package}\n" in dockerfile
 
 
 @pytest.mark.parametrize(("profile", "most"), PROFILES.items())
@@ -249,7 +271,7 @@ def test_connectors_of_a_profile_are_registered_by_a_service_of_that_profile() -
         if "/connectors:" in volume
     }
     assert registering == {
-        "./infra/connect/connectors": ["core", "flows"],
+        "./infra/connect/connectors": ["core", "flows", "models"],
         "./infra/mariadb/connectors": ["mariadb"],
     }
 
