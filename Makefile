@@ -69,7 +69,7 @@ bench-land: $(VENV)/.dev ## Measure landing alone: rates, bad messages, many sch
 lock: $(VENV)/.uv ## Resolve the dependencies anew
 	$(VENV)/uv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra demo --extra dev --extra bench pyproject.toml -o requirements/dev.lock
 	$(VENV)/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra demo -c requirements/dev.lock pyproject.toml -o requirements/demo.lock
-	$(VENV)/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra features-stack --extra kafka --extra mariadb --extra metastore --extra ml --extra postgres --extra prefect --extra s3 --extra spark --extra trino -c requirements/dev.lock pyproject.toml -o requirements/stack.lock
+	$(VENV)/uv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra drift --extra features-stack --extra kafka --extra mariadb --extra metastore --extra ml --extra postgres --extra prefect --extra s3 --extra spark --extra trino -c requirements/dev.lock pyproject.toml -o requirements/stack.lock
 	for service in prefect mlflow superset; do \
 	    $(VENV)/uv/bin/uv pip compile -q --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header infra/$$service/requirements.in -o infra/$$service/requirements.txt || exit 1; \
 	done

@@ -428,6 +428,13 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         within(600, lambda: prefect.state(run) in ("Completed", "Failed", "Crashed"), list)
         assert prefect.state(run) == "Completed", stack.log("worker").read_text()
         assert list(prefect.tasks(run))[-3:] == ["build", "gate-marts", "publish"]
+        # What is of models waits for the worker that has the memory.
+        stack.up(["mlflow", "trainer"])
+        watched = prefect.start("drift")
+        within(180, lambda: prefect.state(watched) in ("Completed", "Failed", "Crashed"), list)
+        assert prefect.state(watched) == "Completed", stack.log("trainer").read_text()
+        assert "drift" not in stack.log("worker").read_text()
+        stack.stop("trainer")
         # The same lake, in which nothing is new.
         stack.start("dbt-build")
         assert "nothing new on trino" in stack.log("dbt-build").read_text()
@@ -455,6 +462,6 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         told = trino_server.query("select count(*) from quality.results", "analyst")[1]
         assert told[0][0] > 100
     finally:
-        for service in ("worker", "prefect", "lander"):
+        for service in ("trainer", "mlflow", "worker", "prefect", "lander"):
             if service in stack.told():
                 stack.stop(service)
