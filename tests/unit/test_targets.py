@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import chain, transform
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.lake.shown import shown
 from pipelines.settings import Settings
 from pipelines.targets import environment, refuse_server
 
@@ -71,6 +72,12 @@ def test_what_concerns_the_work_file_is_refused_on_a_server(tmp_path: Path) -> N
     refuse_server(settings_of(tmp_path, "embedded"), "lakehouse erase")
     with pytest.raises(UsageError, match="lakehouse erase"):
         refuse_server(settings_of(tmp_path, "trino"), "lakehouse erase")
+
+
+def test_where_nothing_is_published_there_is_nothing_to_learn_from(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="on spark nothing is published"):
+        shown(settings_of(tmp_path, "spark"))
+    assert shown(settings_of(tmp_path, "embedded")) is None
 
 
 def test_each_server_is_built_when_it_lacks_something_and_anew_after_a_demand(
