@@ -22,9 +22,10 @@ WORK_POOL = "lakehouse"
 FILE = "prefect.yaml"
 # They read what the embedded mode publishes: elsewhere each of their runs would fail.
 _OF_MODELS = {
-    "features", "train_forecast", "train_recommender", "train_churn", "batch_inference",
-    "drift",
+    "train_forecast", "train_recommender", "train_churn", "batch_inference", "drift",
 }  # fmt: skip
+# On Trino it serves from Redis, where settings name one with a registry.
+_OF_FEATURES = {"features"}
 _SHOWN = 1_500
 
 
@@ -67,7 +68,11 @@ def deploy(settings: Settings) -> Deployed:
 def _names(file: Path, settings: Settings) -> list[str]:
     """The deployments that this target can run."""
     names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
-    return [name for name in names if settings.target == EMBEDDED or name not in _OF_MODELS]
+    if settings.target == EMBEDDED:
+        return names
+    is_served = settings.target == "trino" and settings.redis and settings.feature_registry
+    left_out = _OF_MODELS if is_served else _OF_MODELS | _OF_FEATURES
+    return [name for name in names if name not in left_out]
 
 
 def _deploy(file: Path, names: list[str]) -> None:

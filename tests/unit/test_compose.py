@@ -25,7 +25,7 @@ MEGABYTES = {"M": 1, "G": 1024}
 
 # Megabytes that the services of a profile may take, with those that they depend on.
 PROFILES = {
-    "core": 10688, "flows": 9536, "ml": 2496, "lineage": 1536, "bi": 2688, "monitoring": 640,
+    "core": 10688, "flows": 9920, "ml": 2496, "lineage": 1536, "bi": 2688, "monitoring": 640,
     "mariadb": 3008,
 }  # fmt: skip
 
