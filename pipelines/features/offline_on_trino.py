@@ -22,8 +22,8 @@ from pipelines.features.rows import rows_of, schema_of
 from pipelines.settings import Settings
 
 EVENT_TIME = "event_timestamp"
-# A statement may have a million characters.
-_ROWS = 20_000
+# A statement may have a million characters, of which a row takes some sixty.
+_ROWS = 15_000
 
 
 class TrinoOfflineStoreConfig(FeastConfigBaseModel):

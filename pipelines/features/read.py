@@ -113,7 +113,7 @@ def serve(
 
 def keys_of(service: FeatureService) -> list[str]:
     """What a request of a service must name: keys of entities, and what is computed from."""
-    from feature_store.calendar import asked_day
+    from feature_store.days import asked_day
 
     views = _stored_views()
     names: dict[str, None] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -265,6 +266,21 @@ def test_the_native_connectors_are_those_of_the_image() -> None:
     dockerfile = (REPOSITORY / "infra/connect/Dockerfile").read_text()
     arguments = re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE)
     assert {name.lower(): version for name, version in arguments} == DEBEZIUM
+
+
+def test_what_the_image_of_the_platform_copies_is_sent_to_its_build() -> None:
+    """And every package that the wheel is made of is copied."""
+    dockerfile = (REPOSITORY / "infra/platform/Dockerfile").read_text()
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+        for name in line.split()
+    }
+    ignore = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert ignore[1] == "*"
+    assert copied <= {line[1:] for line in ignore if line.startswith("!")}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= copied
 
 
 # init-env

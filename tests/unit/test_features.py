@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from pipelines.features.served import (
     project,
     remember,
 )
-from pipelines.features.store import open_store
+from pipelines.features.store import DEFINITIONS, open_store
 from pipelines.settings import REPOSITORY, Settings
 
 MODELS = REPOSITORY / "dbt_project" / "models" / "features"
@@ -143,3 +144,10 @@ def test_every_view_and_service_has_an_owner_and_says_what_it_is() -> None:
     for one in (*VIEWS, *SERVICES):
         assert one.owner
         assert one.description
+
+
+def test_no_module_of_the_feature_store_hides_behind_one_of_python() -> None:
+    """Feast's command line imports them by their bare names, and would apply what Python has."""
+    names = {path.stem for path in DEFINITIONS.glob("*.py")} - {"__init__"}
+    assert names
+    assert not names & sys.stdlib_module_names
