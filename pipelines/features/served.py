@@ -36,12 +36,12 @@ class Materialised:
 def project(settings: Settings) -> str:
     """The name under which Feast keeps keys and definitions: builds of several people have several.
 
-    None is the end of another one (a prefix of schemas has no hyphen): in Redis a key belongs to
-    the project whose name it ends with.
+    None is the end of another one, which the capitals see to: in Redis a key belongs to the project
+    whose name it ends with.
     """
     if settings.target == EMBEDDED or not settings.schema_prefix:
         return "lakehouse"
-    return f"lakehouse-{settings.schema_prefix}_"
+    return f"lakehouse_FOR_{settings.schema_prefix.lower()}_"
 
 
 def materialised(settings: Settings) -> dict[str, Materialised]:

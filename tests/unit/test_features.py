@@ -91,7 +91,7 @@ def test_a_project_is_never_the_end_of_another_ones_name(tmp_path: Path) -> None
     """Redis tells whose a key is by its end."""
     names = [
         project(Settings(home=tmp_path, _env_file=None, target="trino", schema_prefix=prefix))
-        for prefix in ("", "anna_", "a_", "lakehouse_", "na")
+        for prefix in ("", "anna_", "a_", "lakehouse", "na_", "lakehouse_for_a")
     ]
     assert len(set(names)) == len(names)
     assert not [(a, b) for a in names for b in names if a != b and a.endswith(b)]
