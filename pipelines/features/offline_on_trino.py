@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from feast.data_source import DataSource
 from feast.feature_view import FeatureView
 from feast.infra.offline_stores.offline_store import OfflineStore, RetrievalJob, RetrievalMetadata
 from feast.infra.registry.base_registry import BaseRegistry
@@ -69,22 +67,17 @@ class TrinoOfflineStore(OfflineStore):
         )
 
     @staticmethod
-    def pull_latest_from_table_or_query(
-        config: RepoConfig,
-        data_source: DataSource,
-        join_key_columns: list[str],
-        feature_name_columns: list[str],
-        timestamp_field: str,
-        created_timestamp_column: str | None,
-        start_date: datetime,
-        end_date: datetime,
-    ) -> RetrievalJob:
+    def pull_latest_from_table_or_query(*_: Any, **__: Any) -> RetrievalJob:
         raise UsageError(
             "Feast's own materialisation sees no corrections",
             "use `lakehouse features materialize`",
         )
 
-    pull_all_from_table_or_query: ClassVar[Any] = pull_latest_from_table_or_query
+    @staticmethod
+    def pull_all_from_table_or_query(*_: Any, **__: Any) -> RetrievalJob:
+        raise UsageError(
+            "the published features are not handed out whole", "ask Trino for the table"
+        )
 
 
 class _Job(RetrievalJob):

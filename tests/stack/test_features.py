@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from redis import Redis
 from pipelines.errors import LakehouseError, Unavailable
 from pipelines.features import read
 from pipelines.features.materialise import materialise
-from pipelines.features.served import materialised
+from pipelines.features.served import materialised, remember
 from pipelines.lake.publish import Source
 from pipelines.lake.publish_on_trino import publish_on_trino
 from pipelines.settings import Settings
@@ -207,6 +207,14 @@ def test_a_correction_arrives_and_who_is_gone_is_served_no_more(lake: Lake) -> N
         read.online(lake.settings, [{"product_id": 2, "day": END}], "forecast_v1")
     written = {told.written for told in materialise(lake.settings).values()}
     assert written == {0}
+
+
+def test_what_cannot_be_compared_is_served_anew(lake: Lake) -> None:
+    """Maintenance may have deleted the version that was served last."""
+    found = materialise(lake.settings)
+    told = replace(found["price_elasticity"], version=99)
+    remember(lake.settings, found | {"price_elasticity": told})
+    assert materialise(lake.settings)["price_elasticity"].written == ENTITIES
 
 
 def test_a_server_that_is_down_is_told_and_nothing_half_remembered(
