@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from feature_store import calendar, entities, services, views
+from feature_store import days, entities, services, views
 
 VIEWS = (
     views.product_day,
@@ -12,4 +12,4 @@ VIEWS = (
     views.product_content,
 )
 SERVICES = (services.forecast_v1, services.recommend_v1, services.churn_v1)
-OBJECTS = [entities.product, entities.client, *VIEWS, calendar.calendar, *SERVICES]
+OBJECTS = [entities.product, entities.client, *VIEWS, days.calendar, *SERVICES]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from feast import FeatureService
 
-from feature_store import calendar, views
+from feature_store import days, views
 from feature_store.entities import OWNER
 
 forecast_v1 = FeatureService(
     name="forecast_v1",
-    features=[views.product_day, calendar.calendar],
+    features=[views.product_day, days.calendar],
     description="Demand of a product: its past up to a day, and the calendar of the day ahead.",
     owner=OWNER,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from pipelines.checks import (
+    feature_registry,
     kafka,
     lineage,
     metastore,
@@ -39,6 +40,7 @@ _CHECKS: dict[str, Callable[[Settings], Iterator[Finding]]] = {
     "mlflow": mlflow.check,
     "lineage": lineage.check,
     "redis": redis.check,
+    "feature registry": feature_registry.check,
 }
 # What these tell is in the store: without it, they would tell the same again.
 _IN_STORE = ("masking key", "published")

@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     spark_password: str | None = None
     spark_raw: str | None = None
     redis: str | None = Field(default=None, pattern=r"^rediss?://[^/]")
+    feature_registry: str | None = Field(default=None, pattern=r"^postgresql://[^/]")
     lineage_url: str | None = Field(default=None, pattern=r"^(https?|kafka)://[^/]")
     lineage_api_key: str | None = None
     lineage_timeout: float = Field(default=2.0, gt=0, le=60)

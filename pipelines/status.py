@@ -9,7 +9,7 @@ from typing import Any
 from pipelines import transform
 from pipelines.cdc import dead_letters, ledger, metrics
 from pipelines.contract import Contracts, load_contracts
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, Unavailable
 from pipelines.features.served import freshness as freshness_of_features
 from pipelines.lake import lock
 from pipelines.lake.ids import now
@@ -67,6 +67,12 @@ def collect(settings: Settings) -> Status:
     sources = ledger.totals(settings.raw).to_pylist()
     freshness = _freshness(load_contracts(settings.project_dir), sources)
     gates, runs = last_checks(settings.quality), last_runs(settings)
+    alarms = list(_alarms(freshness, gates, runs, manifest))
+    try:
+        features = freshness_of_features(settings)
+    except Unavailable as error:
+        features = []
+        alarms.append(f"what features are served is not known: {error.cause}")
     return Status(
         home=str(settings.home),
         running=lock.owner(settings.state),
@@ -76,8 +82,8 @@ def collect(settings: Settings) -> Status:
         dead_letters=dead_letters.reasons(settings.raw).to_pylist(),
         freshness=freshness,
         gates=gates,
-        features=freshness_of_features(settings),
-        alarms=list(_alarms(freshness, gates, runs, manifest)),
+        features=features,
+        alarms=alarms,
         published=[
             {"table": n, "rows": t.rows, "version": t.version, "run_id": t.run_id}
             for n, t in tables

@@ -22,7 +22,9 @@ from feast.infra.offline_stores.offline_store import RetrievalJob
 from feast.infra.registry.base_registry import BaseRegistry
 from feast.repo_config import RepoConfig
 
+from feature_store.everything import VIEWS
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.features.on_duckdb import scan_of
 from pipelines.features.rows import rows_of
 from pipelines.lake.duck import load_delta
 from pipelines.lake.publish import read_manifest
@@ -126,16 +128,14 @@ def _read(config: PublishedOfflineStoreConfig, source: FileSource, repo_path: st
     if versions is None:
         manifest = read_manifest(published)
         versions = {n: t.version for n, t in manifest.tables.items()} if manifest else {}
-    path = source.path
-    version = versions.get(path.replace("/", "."))
-    if version is None:
-        raise LakehouseError(
-            f"{path.replace('/', '.')} is not published", "run `lakehouse run` first"
-        )
+    table = source.path.replace("/", ".")
+    if table not in versions:
+        raise LakehouseError(f"{table} is not published", "run `lakehouse run` first")
     backend: Any = ibis.get_backend()
     load_delta(backend.con)
     backend.con.execute("set TimeZone = 'UTC'")
-    return backend.sql(rows_of(backend.con, published / path, version))
+    (view,) = [view for view in VIEWS if view.tags["table"] == table]
+    return backend.sql(rows_of(view, scan_of(published / source.path, versions[table])))
 
 
 def _refuse(*_: Any, **__: Any) -> None:

@@ -10,7 +10,7 @@ import structlog
 
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.features.served import materialised
-from pipelines.features.store import Opened, open_store, quiet
+from pipelines.features.store import Opened, open_store, quiet, registry_answering
 from pipelines.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def historical(settings: Settings, entities: pd.DataFrame, service: str) -> pd.D
     if getattr(entities[EVENT_TIME].dtype, "tz", None) is None:
         raise UsageError(f"{EVENT_TIME} has no time zone", "give instants in UTC")
     # Feast writes into the frame that it is given.
-    with quiet():
+    with quiet(), registry_answering(settings):
         rows = opened.store.get_historical_features(
             entity_df=entities.copy(), features=found, full_feature_names=False
         ).to_df()
@@ -113,7 +113,7 @@ def serve(
 
 def keys_of(service: FeatureService) -> list[str]:
     """What a request of a service must name: keys of entities, and what is computed from."""
-    from feature_store.calendar import asked_day
+    from feature_store.days import asked_day
 
     views = _stored_views()
     names: dict[str, None] = {}

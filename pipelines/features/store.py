@@ -6,23 +6,26 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from pipelines.errors import LakehouseError, UsageError
-from pipelines.features.served import folder
-from pipelines.lake.files import replace_text
+from pipelines.errors import LakehouseError, Unavailable, UsageError
+from pipelines.features.on_duckdb import embedded_tables
+from pipelines.features.on_trino import TrinoTables
+from pipelines.features.rows import Tables
+from pipelines.features.served import folder, project
 from pipelines.lake.publish import Manifest, read_manifest
+from pipelines.lake.publish_on_trino import shown_on_trino
 from pipelines.settings import EMBEDDED, REPOSITORY, Settings
 
 if TYPE_CHECKING:
     from feast import FeatureStore
 
-PROJECT = "lakehouse"
 DEFINITIONS = REPOSITORY / "feature_store"
+_PRINT = "definitions"
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class Opened:
     """A store and the publication that it reads.
 
     Attributes:
+        manifest: its tables have names without a prefix of schemas.
         end: the midnight after the business date: what is known by then is what is known now.
     """
 
@@ -42,18 +46,11 @@ def open_store(settings: Settings) -> Opened:
     """Open the store on what is published now.
 
     Raises:
-        UsageError: the target is a server, or the lake lies in an object store.
+        UsageError: features are not served where the settings point to.
+        Unavailable: Trino or the registry does not answer.
         LakehouseError: nothing is published yet, or Feast is not installed.
     """
-    if settings.target != EMBEDDED:
-        raise UsageError(
-            f"on {settings.target} no features are served", "leave --target out: they are embedded"
-        )
-    if settings.store is not None:
-        raise UsageError(
-            f"features are not served from a lake in {settings.store}",
-            "serve them from a home on disk, without LAKEHOUSE_STORE",
-        )
+    _demand(settings)
     try:
         from feast import FeatureStore
         from feast.repo_config import RepoConfig
@@ -61,29 +58,29 @@ def open_store(settings: Settings) -> Opened:
         raise LakehouseError(
             f"Feast is not installed: {error}", "install the package with the extra features"
         ) from None
-    manifest = read_manifest(settings.published)
+    manifest = _published(settings)
     if manifest is None or manifest.business_date is None:
         raise LakehouseError("nothing is published yet", "run `lakehouse run` first")
-    place = folder(settings)
-    place.mkdir(parents=True, exist_ok=True)
     # It warns of each of its own parts that is experimental.
     logging.getLogger("feast").setLevel(logging.ERROR)
     config = RepoConfig(
-        project=PROJECT,
+        project=project(settings),
         provider="local",
-        registry={"registry_type": "file", "path": str(place / "registry.db")},
-        online_store={"type": "sqlite", "path": str(place / "online.db")},
-        offline_store={
-            "type": "pipelines.features.offline.PublishedOfflineStore",
-            "published": str(settings.published),
-            "versions": {name: table.version for name, table in manifest.tables.items()},
-        },
         entity_key_serialization_version=3,
+        **_places(settings, {name: table.version for name, table in manifest.tables.items()}),
     )
     config.repo_path = DEFINITIONS
-    store = FeatureStore(config=config)
-    _register(store, place)
+    with registry_answering(settings):
+        store = FeatureStore(config=config)
+        _register(store)
     return Opened(store, manifest, midnight_after(date.fromisoformat(manifest.business_date)))
+
+
+def tables_of(settings: Settings, manifest: Manifest) -> AbstractContextManager[Tables]:
+    """The published feature tables, where the target has them."""
+    if settings.target == EMBEDDED:
+        return embedded_tables(settings, manifest)
+    return nullcontext(TrinoTables(settings))
 
 
 @contextmanager
@@ -95,20 +92,115 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def registry_answering(settings: Settings) -> Iterator[None]:
+    """Turn what goes wrong with a registry on a server into a cause and a remedy.
+
+    Raises:
+        Unavailable: it does not answer, or lets nobody in.
+    """
+    if settings.target == EMBEDDED:
+        yield
+        return
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except DBAPIError as error:
+        parts = urlsplit(str(settings.feature_registry))
+        told = " ".join(str(error.orig).split())
+        raise Unavailable(
+            f"the registry of features at {parts.hostname}:{parts.port or 5432} does not answer, "
+            f"or refuses: {told[:300]}",
+            "start its database, or correct LAKEHOUSE_FEATURE_REGISTRY",
+        ) from None
+
+
 def midnight_after(day: date) -> datetime:
     """When a day is over, UTC."""
     return datetime.combine(day, time(), UTC) + timedelta(days=1)
 
 
-def _register(store: FeatureStore, place: Path) -> None:
+def _demand(settings: Settings) -> None:
+    if settings.target == EMBEDDED:
+        if settings.store is not None:
+            raise UsageError(
+                f"features are not served from a lake in {settings.store}",
+                "serve them from a home on disk, without LAKEHOUSE_STORE, or on --target trino",
+            )
+        return
+    if settings.target != "trino":
+        raise UsageError(
+            f"on {settings.target} no features are served",
+            "use --target trino, or leave it out: then they are embedded",
+        )
+    missing = [
+        f"LAKEHOUSE_{name.upper()}"
+        for name in ("redis", "feature_registry")
+        if getattr(settings, name) is None
+    ]
+    if missing:
+        raise UsageError(
+            f"features on Trino need {' and '.join(missing)}",
+            "tell where Redis serves them, and which PostgreSQL keeps their registry",
+        )
+
+
+def _published(settings: Settings) -> Manifest | None:
+    if settings.target == EMBEDDED:
+        return read_manifest(settings.published)
+    shown = shown_on_trino(settings)
+    prefix = settings.schema_prefix
+    return shown and replace(
+        shown, tables={name.removeprefix(prefix): table for name, table in shown.tables.items()}
+    )
+
+
+def _places(settings: Settings, versions: dict[str, int]) -> dict[str, Any]:
+    """Registry, online and offline store, as Feast wants to be told."""
+    if settings.target == EMBEDDED:
+        place = folder(settings)
+        place.mkdir(parents=True, exist_ok=True)
+        return {
+            "registry": {"registry_type": "file", "path": str(place / "registry.db")},
+            "online_store": {"type": "sqlite", "path": str(place / "online.db")},
+            "offline_store": {
+                "type": "pipelines.features.offline.PublishedOfflineStore",
+                "published": str(settings.published),
+                "versions": versions,
+            },
+        }
+    return {
+        # Who opened it has the definitions that it knew then.
+        "registry": {
+            "registry_type": "sql",
+            "path": settings.feature_registry,
+            "cache_ttl_seconds": 0,
+        },
+        "online_store": {
+            "type": "pipelines.features.online.ServedOnlineStore",
+            "url": settings.redis,
+        },
+        "offline_store": {
+            "type": "pipelines.features.offline_on_trino.TrinoOfflineStore",
+            "settings": settings,
+            "versions": versions,
+        },
+    }
+
+
+def _register(store: FeatureStore) -> None:
     """Tell the registry of the definitions, unless it knows these already."""
+    from feast import Project
+
     texts = b"\0".join(path.read_bytes() for path in sorted(DEFINITIONS.glob("*.py")))
-    print_ = hashlib.sha256(texts).hexdigest()
-    known = place / "definitions"
-    if known.exists() and known.read_text() == print_ and (place / "registry.db").exists():
+    tags = {_PRINT: hashlib.sha256(texts).hexdigest()}
+    known = {one.name: one.tags for one in store.registry.list_projects(allow_cache=True)}
+    if known.get(store.project) == tags:
         return
     from feature_store.everything import OBJECTS
 
     with quiet():
         store.apply(OBJECTS)
-    replace_text(known, print_)
+    # Told last: what ended halfway is done again.
+    store.registry.apply_project(Project(name=store.project, tags=tags))

@@ -17,15 +17,16 @@ from prefect.exceptions import ObjectAlreadyExists
 from pipelines.errors import LakehouseError
 from pipelines.orchestration import alarms, recipients
 from pipelines.quality.warehouse import GATED
-from pipelines.settings import Settings
+from pipelines.settings import EMBEDDED, Settings
 
 WORK_POOL = "lakehouse"
 FILE = "prefect.yaml"
 # They read what is published; on Spark nothing is, and each of their runs would fail.
 _OF_MODELS = {
-    "features", "train_forecast", "train_recommender", "train_churn", "batch_inference",
-    "drift",
+    "train_forecast", "train_recommender", "train_churn", "batch_inference", "drift",
 }  # fmt: skip
+# On Trino it serves from Redis, where settings name one with a registry.
+_OF_FEATURES = {"features"}
 _SHOWN = 1_500
 
 
@@ -68,7 +69,12 @@ def deploy(settings: Settings) -> Deployed:
 def _names(file: Path, settings: Settings) -> list[str]:
     """The deployments that this target can run."""
     names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
-    return [name for name in names if settings.target in GATED or name not in _OF_MODELS]
+    if settings.target == EMBEDDED:
+        return names
+    is_published = settings.target in GATED
+    is_served = is_published and settings.redis and settings.feature_registry
+    left_out = (set() if is_published else _OF_MODELS) | (set() if is_served else _OF_FEATURES)
+    return [name for name in names if name not in left_out]
 
 
 def _deploy(file: Path, names: list[str]) -> None:

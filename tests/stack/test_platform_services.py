@@ -48,7 +48,9 @@ def mlflow(platform_db: Stack, store: Stack) -> Iterator[Stack]:
 # Databases
 
 
-@pytest.mark.parametrize("service", ["metastore", "prefect", "mlflow", "marquez", "superset"])
+@pytest.mark.parametrize(
+    "service", ["metastore", "prefect", "mlflow", "marquez", "superset", "feast"]
+)
 def test_a_service_owns_its_database_and_enters_no_other(platform_db: Stack, service: str) -> None:
     with database(platform_db, service) as own:
         own.execute("create table door (n int)")

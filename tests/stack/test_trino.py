@@ -394,7 +394,7 @@ def test_models_learn_from_what_readers_see_and_predict_for_them(
 
 
 def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
-    stack: Stack, trino_server: TrinoServer, tmp_path: Path
+    stack: Stack, redis: Stack, trino_server: TrinoServer, tmp_path: Path
 ) -> None:
     topic = "shop.public.transporter"
     subprocess.run(
@@ -422,7 +422,7 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         metrics = f"http://{LOOPBACK}:{stack.port('lander', 9108)}/metrics"
         landed = f'{{topic="{topic}",disposition="landed"}}'
         assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
-        stack.up(["prefect", "worker"])
+        redis.up(["prefect", "worker"])
         prefect = Prefect.of(stack, tmp_path)
         run = prefect.start("daily")
         within(600, lambda: prefect.state(run) in ("Completed", "Failed", "Crashed"), list)

@@ -26,7 +26,7 @@ MEGABYTES = {"M": 1, "G": 1024}
 
 # Megabytes that the services of a profile may take, with those that they depend on.
 PROFILES = {
-    "core": 10688, "flows": 9536, "ml": 2496, "models": 13504, "lineage": 1536, "bi": 2688,
+    "core": 10688, "flows": 9920, "ml": 2496, "models": 13888, "lineage": 1536, "bi": 2688,
     "monitoring": 640, "mariadb": 3008,
 }  # fmt: skip
 
@@ -287,6 +287,21 @@ def test_the_native_connectors_are_those_of_the_image() -> None:
     dockerfile = (REPOSITORY / "infra/connect/Dockerfile").read_text()
     arguments = re.findall(r"^ARG (\w+)=(\S+)$", dockerfile, re.MULTILINE)
     assert {name.lower(): version for name, version in arguments} == DEBEZIUM
+
+
+def test_what_the_image_of_the_platform_copies_is_sent_to_its_build() -> None:
+    """And every package that the wheel is made of is copied."""
+    dockerfile = (REPOSITORY / "infra/platform/Dockerfile").read_text()
+    copied = {
+        name
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", dockerfile, re.MULTILINE)
+        for name in line.split()
+    }
+    ignore = (REPOSITORY / ".dockerignore").read_text().splitlines()
+    assert ignore[1] == "*"
+    assert copied <= {line[1:] for line in ignore if line.startswith("!")}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= copied
 
 
 # init-env

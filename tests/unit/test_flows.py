@@ -29,12 +29,14 @@ from pipelines.flows.ingest import ingest
 from pipelines.flows.maintain import maintain
 from pipelines.lake.lock import Busy
 from pipelines.orchestration import alarms, recipients
+from pipelines.orchestration.deploy import _names
 from pipelines.orchestration.surroundings import settings_of_worker
 from pipelines.orchestration.tasks import LIMITS, is_worth_another_try
 from pipelines.settings import REPOSITORY, Settings
 
 CONTENT = yaml.safe_load((REPOSITORY / "prefect.yaml").read_text())
 DEPLOYMENTS: list[dict[str, Any]] = CONTENT["deployments"]
+SERVED = {"redis": "redis://here", "feature_registry": "postgresql://here/feast"}
 MODULES = {path.stem for path in (REPOSITORY / "pipelines" / "flows").glob("[a-z]*.py")}
 
 # Names
@@ -66,6 +68,23 @@ def test_prefect_yaml_names_the_release_that_is_locked() -> None:
     assert f"\nprefect=={CONTENT['prefect-version']} " in lock
     server = (REPOSITORY / "infra" / "prefect" / "requirements.txt").read_text()
     assert f"\nprefect=={CONTENT['prefect-version']} " in server
+
+
+@pytest.mark.parametrize(
+    ("given", "are_served"),
+    [
+        ({"target": "trino"}, False),
+        ({"target": "trino", **SERVED}, True),
+        ({"target": "spark", **SERVED}, False),
+    ],
+)
+def test_on_a_server_only_what_can_run_there_is_deployed(
+    given: dict[str, Any], are_served: bool, tmp_path: Path
+) -> None:
+    told = _names(REPOSITORY / "prefect.yaml", Settings(home=tmp_path, _env_file=None, **given))
+    assert ("features" in told) is are_served
+    assert {"daily", "ingest", "maintain"} <= set(told)
+    assert ("train_forecast" in told) == (given["target"] == "trino")
 
 
 # Parameters

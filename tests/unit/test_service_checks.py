@@ -1,4 +1,4 @@
-"""What `doctor` says of Prefect, MLflow, Marquez and Redis; tests/stack asks the real ones."""
+"""What `doctor` says of services that may be away; tests/stack asks the real ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ EXPERIMENTS = "/api/2.0/mlflow/experiments/search"
 @pytest.fixture(autouse=True)
 def services_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the checks of what runs here, which take a second."""
-    checks = {name: doctor._CHECKS[name] for name in ("prefect", "mlflow", "lineage", "redis")}
+    services = ("prefect", "mlflow", "lineage", "redis", "feature registry")
+    checks = {name: doctor._CHECKS[name] for name in services}
     monkeypatch.setattr(doctor, "_CHECKS", checks)
 
 
@@ -224,6 +225,7 @@ def test_a_redis_that_throws_features_away_is_told(tmp_path: Path) -> None:
         ({"mlflow_tracking_uri": "http://u:secret@127.0.0.1:1"}, "mlflow"),
         ({"redis": "redis://:secret@127.0.0.1:1/0"}, "redis"),
         ({"redis": "redis://:secret@127.0.0.1:port"}, "redis"),
+        ({"feature_registry": "postgresql://u:secret@127.0.0.1:1/feast"}, "feature registry"),
     ],
 )
 def test_a_service_that_is_down_is_told_with_a_remedy(

@@ -21,3 +21,4 @@ own prefect PREFECT_DB_PASSWORD
 own mlflow MLFLOW_DB_PASSWORD
 own marquez MARQUEZ_DB_PASSWORD
 own superset SUPERSET_DB_PASSWORD
+own feast FEAST_DB_PASSWORD

@@ -128,6 +128,10 @@ def _tell(stack: Stack) -> None:
         "PREFECT_API_URL": f"http://{LOOPBACK}:{stack.port('prefect', 4200)}/api",
         "PREFECT_API_AUTH_STRING": f"lakehouse:{stack.secrets['PREFECT_API_PASSWORD']}",
         "MLFLOW_TRACKING_URI": f"http://{LOOPBACK}:{stack.port('mlflow', 5000)}",
+        "LAKEHOUSE_FEATURE_REGISTRY": (
+            f"postgresql://feast:{stack.secrets['FEAST_DB_PASSWORD']}"
+            f"@{LOOPBACK}:{stack.port('platform-db', 5433)}/feast"
+        ),
         "LAKEHOUSE_REDIS": (
             f"redis://:{stack.secrets['REDIS_PASSWORD']}@{LOOPBACK}:{stack.port('redis', 6379)}/0"
         ),
