@@ -38,27 +38,25 @@ class Input:
 
 
 @dataclass
-class Published:
-    """A publication, and what was read of it.
+class Publication:
+    """A publication, and what was read of it, by whichever engine.
 
     Attributes:
         inputs: by table, in the order in which they were first read.
     """
 
     manifest: Manifest
-    _connection: duckdb.DuckDBPyConnection
-    inputs: dict[str, Input] = field(default_factory=dict)
+    inputs: dict[str, Input] = field(default_factory=dict, kw_only=True)
 
     @property
     def last_day(self) -> date:
         """The last day that is over: the business date itself is not."""
         return date.fromisoformat(str(self.manifest.business_date)) - timedelta(days=1)
 
-    def query(self, sql: str, tables: Sequence[str]) -> pa.Table:
-        """Rows of published tables.
+    def note(self, tables: Sequence[str]) -> None:
+        """Note tables as read.
 
         Args:
-            sql: reads no other tables than these.
             tables: full names.
 
         Raises:
@@ -72,12 +70,30 @@ class Published:
                     "run `lakehouse run`: models learn from what a green run has published",
                 )
             self.inputs[name] = Input(name, table.version, table.rows, table.content_hash)
+
+
+@dataclass
+class Published(Publication):
+    """A publication that DuckDB reads."""
+
+    _connection: duckdb.DuckDBPyConnection
+
+    def query(self, sql: str, tables: Sequence[str]) -> pa.Table:
+        """Rows of published tables.
+
+        Args:
+            sql: reads no other tables than these.
+            tables: full names.
+
+        Raises:
+            LakehouseError: one of them is not published.
+        """
+        self.note(tables)
         return self._connection.execute(sql).to_arrow_table()
 
 
-@contextmanager
-def published(settings: Settings, command: str) -> Iterator[Published]:
-    """Open what is published now; later publications do not show in it.
+def current_manifest(settings: Settings, command: str) -> Manifest:
+    """What readers see now.
 
     Raises:
         UsageError: the target is a server.
@@ -90,6 +106,17 @@ def published(settings: Settings, command: str) -> Iterator[Published]:
             f"nothing is published in {settings.home} yet",
             "begin with `lakehouse run`: models learn from what a green run has published",
         )
+    return manifest
+
+
+@contextmanager
+def published(settings: Settings, command: str) -> Iterator[Published]:
+    """Open what is published now; later publications do not show in it.
+
+    Raises:
+        UsageError, LakehouseError: as `current_manifest`.
+    """
+    manifest = current_manifest(settings, command)
     with connect(settings) as connection:
         create_published_views(connection, settings.published)
         yield Published(manifest, connection)
