@@ -47,12 +47,13 @@ from pipelines.settings import Settings, load_settings
 from pipelines.terminal import call, out
 from spark_jobs.build_interactions import interactions
 from spark_jobs.published import PublishedOnSpark, published
-from spark_jobs.session import spark_session
+from spark_jobs.session import checkpoints, spark_session
 
 _JOB = "spark train_als"
 _DEFAULT = AlsConfig()
 _EPOCH = date(1970, 1, 1)
 _BUCKETS = 1_000_000
+_CHECKPOINT_ITERATIONS = 2
 
 
 def train_als(
@@ -81,7 +82,8 @@ def train_als(
         registry = Registry(settings)
         spark = spark_session("train_als")
         create_inference_tables(settings.raw)
-        version, trial = _train(settings, spark, registry, config, origins, tried_clients)
+        with checkpoints(spark, str(settings.shared / "checkpoints" / "train_als")):
+            version, trial = _train(settings, spark, registry, config, origins, tried_clients)
     figures = trial.parts[0].metrics
     out.print(f"{version.name}: {version.verdict}", highlight=False)
     for name in ("ndcg_all", "ndcg_new", "recall_all", "recall_new"):
@@ -177,10 +179,12 @@ def fitted(
         userCol="client",
         itemCol="product",
         ratingCol="decayed_count",
+        # Each iteration stands on the one before: a task that told of all would overflow its stack.
+        checkpointInterval=_CHECKPOINT_ITERATIONS,
     )
     # In one order, so that the same sales give nearly the same vectors.
     ordered = rated.select("client", "product", "decayed_count").sort("client", "product")
-    return als.fit(ordered), clients, products
+    return als.fit(ordered.localCheckpoint()), clients, products
 
 
 def _coded(spark: SparkSession, matrix: DataFrame, name: str) -> DataFrame:

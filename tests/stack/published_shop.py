@@ -39,9 +39,9 @@ _TABLES = {
         select
             cast(substr(client_id, 2) as bigint) + 5000000000 as client_id,
             cast(substr(product_id, 2) as bigint) as product_id,
-            cast(at as timestamp) at time zone 'UTC' as sold_at,
-            cast(at as date) as sale_date,
-            epoch_us(at) + cast(substr(client_id, 2) as bigint) as order_id,
+            "at" at time zone 'UTC' as sold_at,
+            cast("at" as date) as sale_date,
+            epoch_us("at") + cast(substr(client_id, 2) as bigint) as order_id,
             cast(1 as bigint) as quantity,
             cast(2 as decimal(18, 2)) as net_amount
         from purchase
