@@ -46,7 +46,8 @@ def build_interactions(
     """Build the client-product interaction matrix: a row for each pair with a sale.
 
     Columns: client_id, product_id, sale_count, quantity (units), net_amount, first_sale_date,
-    last_sale_date, weight (units, halved with each half-life before the day), as_of_date.
+    last_sale_date, weight (units, halved with each half-life before the day), decayed_count (the
+    same of sales), as_of_date.
     """
     settings = load_settings(home)
     place = to or str(settings.shared / MATRIX)
@@ -82,6 +83,7 @@ def interactions(sales: DataFrame, as_of: date, half_life_days: float) -> DataFr
     Weights are sums of doubles, whose order is not fixed: equal to 1e-9, not to the last bit.
     """
     age = F.datediff(F.lit(as_of), F.col("sale_date"))
+    fading = F.pow(F.lit(0.5), age / F.lit(half_life_days))
     known = F.col("client_id").isNotNull() & (F.col("client_id") != NOBODY)
     return (
         sales.where(known & (F.col("sale_date") < F.lit(as_of)))
@@ -92,9 +94,8 @@ def interactions(sales: DataFrame, as_of: date, half_life_days: float) -> DataFr
             F.sum("net_amount").alias("net_amount"),
             F.min("sale_date").alias("first_sale_date"),
             F.max("sale_date").alias("last_sale_date"),
-            F.sum(F.col("quantity") * F.pow(F.lit(0.5), age / F.lit(half_life_days))).alias(
-                "weight"
-            ),
+            F.sum(F.col("quantity") * fading).alias("weight"),
+            F.sum(fading).alias("decayed_count"),
         )
         .withColumn("as_of_date", F.lit(as_of))
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from pyspark import SparkConf
 from pyspark.sql import SparkSession
@@ -51,3 +53,15 @@ def spark_session(job: str) -> SparkSession:
     session = SparkSession.builder.config(conf=told).getOrCreate()
     session.sparkContext.setLogLevel("ERROR")
     return session
+
+
+@contextmanager
+def checkpoints(session: SparkSession, folder: str) -> Iterator[None]:
+    """Let what is computed step by step be kept in a folder, which is deleted in the end."""
+    context = session.sparkContext
+    context.setCheckpointDir(folder)
+    try:
+        yield
+    finally:
+        place = context._jvm.org.apache.hadoop.fs.Path(folder)
+        place.getFileSystem(context._jsc.hadoopConfiguration()).delete(place, True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Models: versions, cards, who predicts.", no_args_is_help=True)
 
-Kind = Annotated[str, typer.Argument(help="forecast, recommend or churn.")]
+Kind = Annotated[str, typer.Argument(help="forecast, recommend, churn or recommend_als.")]
 Which = Annotated[str, typer.Argument(help="Number of a version, champion or challenger.")]
 
 
@@ -28,11 +28,11 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the versions of the models, newest first."""
-    from pipelines.ml.kinds import NAMES, refuse_unknown
+    from pipelines.ml.kinds import REGISTERED, refuse_unknown
     from pipelines.ml.registry import Registry
 
     registry = Registry(context.obj)
-    names = NAMES if kind is None else (refuse_unknown(kind),)
+    names = REGISTERED if kind is None else (refuse_unknown(kind, REGISTERED),)
     found = [version for name in names for version in registry.versions(name)]
     if as_json:
         print_json([asdict(version) | {"name": version.name} for version in found])

@@ -6,6 +6,7 @@ All take a panel and give pieces a day, shape (products, horizon), never negativ
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from statsforecast.models import Theta
 
 from pipelines.forecasting.calendar import weekday
 from pipelines.forecasting.panel import Floats, Ints, Panel
+from pipelines.forecasting.totals import Totals
 
 Baseline: TypeAlias = Callable[[Panel, int], Floats]
 SEASON = 7
@@ -35,10 +37,11 @@ def weekday_profile(quantity: Floats, weekdays: Ints, origin: int) -> Floats:
     """How the products' sum spreads over a week: seven factors with mean 1; all 1 if none sold.
 
     Args:
+        quantity: pieces of all products, shape (days,).
         weekdays: weekday of each day of the panel, at least up to the origin.
     """
     since = max(0, origin + 1 - _PROFILE_DAYS)
-    total = quantity[:, since : origin + 1].sum(axis=0)
+    total = quantity[since : origin + 1]
     which = weekdays[since : origin + 1]
     days = np.bincount(which, minlength=SEASON)
     sums = np.bincount(which, weights=total, minlength=SEASON)
@@ -60,11 +63,16 @@ def moving_average(panel: Panel, horizon: int) -> Floats:
     return np.repeat(mean[:, None], horizon, axis=1)
 
 
-def weekday_average(panel: Panel, horizon: int) -> Floats:
-    """The mean of the last 56 days, times the weekday profile of all products together."""
+def weekday_average(panel: Panel, horizon: int, totals: Totals | None = None) -> Floats:
+    """The mean of the last 56 days, times the weekday profile of all products together.
+
+    Args:
+        totals: of all products, where the panel holds a part of them.
+    """
     origin = panel.days - 1
     days = weekday(panel.start + np.arange(panel.days + horizon))
-    profile = weekday_profile(panel.quantity, days, origin)
+    sold = panel.quantity.sum(axis=0) if totals is None else totals.quantity
+    profile = weekday_profile(sold, days, origin)
     mean = level(panel.quantity, panel.first, origin, LEVEL_DAYS)
     return mean[:, None] * profile[days[origin + 1 :]][None, :]
 
@@ -100,3 +108,13 @@ BASELINES: dict[str, Baseline] = {
     "weekday_means": weekday_means,
     "theta": theta,
 }
+
+
+def by_baselines(panel: Panel, horizon: int, totals: Totals | None = None) -> dict[str, Floats]:
+    """The forecast of each of `BASELINES`.
+
+    Args:
+        totals: of all products, where the panel holds a part of them.
+    """
+    made = BASELINES | {"ma56_weekday": partial(weekday_average, totals=totals)}
+    return {name: make(panel, horizon) for name, make in made.items()}

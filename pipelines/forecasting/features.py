@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from pipelines.forecasting.baselines import LEVEL_DAYS, level, weekday_profile
 from pipelines.forecasting.calendar import calendar
-from pipelines.forecasting.hierarchy import sums_by
 from pipelines.forecasting.panel import Floats, Ints, Labels, Panel
+from pipelines.forecasting.totals import Totals
 
 Matrix: TypeAlias = npt.NDArray[np.float32]
 _LEVELS = (3, 7, 14, 28, 56, 112, 364)
@@ -56,13 +56,19 @@ class Features:
     Args:
         labels: by attribute, the labels that a model knows, sorted: a label is told by its place
             among them, any other is not known. Default those of the panel.
+        totals: of all products, where the panel holds a part of them.
     """
 
     def __init__(
-        self, panel: Panel, horizon: int, labels: Mapping[str, Labels] | None = None
+        self,
+        panel: Panel,
+        horizon: int,
+        labels: Mapping[str, Labels] | None = None,
+        totals: Totals | None = None,
     ) -> None:
         self._panel = panel
         self._horizon = horizon
+        self._totals = totals or Totals.of(panel)
         dates = panel.start + np.arange(panel.days + horizon)
         self._calendar = calendar(dates)
         self._weekday = self._calendar["weekday"].astype(np.int64)
@@ -73,7 +79,7 @@ class Features:
             if values is not None
         }
         self._groups = {
-            name: np.unique(labels.astype(str), return_inverse=True)[1]
+            name: self._totals.groups[name].codes(labels)
             for name, labels in panel.attributes.items()
         }
         self._places = {
@@ -81,9 +87,7 @@ class Features:
             for name, values in panel.attributes.items()
             if labels is None or name in labels
         }
-        self._group_quantity = {
-            name: sums_by(panel.quantity, labels)[1] for name, labels in panel.attributes.items()
-        }
+        self._group_quantity = {name: self._totals.groups[name].quantity for name in self._groups}
         self._group_sums = {
             name: _cumulative(values) for name, values in self._group_quantity.items()
         }
@@ -92,10 +96,9 @@ class Features:
             name: _cumulative(values) for name, values in self._covariates.items()
         }
         self._group_plan = {
-            (group, name): sums_by(values, panel.attributes[group])[1][codes]
-            / np.bincount(codes)[codes][:, None]
+            (group, name): self._totals.groups[group].plan_mean(name)[codes]
             for group, codes in self._groups.items()
-            for name, values in panel.plan.items()
+            for name in panel.plan
         }
 
     def at(self, origin: int) -> Rows:
@@ -187,7 +190,7 @@ class Features:
             found[f"{name}_share"] = own / np.maximum(
                 _window(sums, origin, LEVEL_DAYS)[codes], _LEAST
             )
-        total = self._sums.sum(axis=0, keepdims=True)
+        total = self._totals.sums
         week, month, usual = (_mean(total, origin, days) for days in (7, 28, 112))
         found["total_trend_7"] = np.repeat(week / np.maximum(month, _LEAST), len(own))
         found["total_trend_28"] = np.repeat(month / np.maximum(usual, _LEAST), len(own))
@@ -226,7 +229,7 @@ class Features:
         panel = self._panel
         count = len(panel.products)
         ahead = self._weekday[origin + 1 : origin + 1 + self._horizon]
-        profile = weekday_profile(panel.quantity, self._weekday, origin)[ahead]
+        profile = weekday_profile(self._totals.quantity, self._weekday, origin)[ahead]
         mean = level(panel.quantity, panel.first, origin, LEVEL_DAYS)
         found = {
             "weekday_of_all": np.broadcast_to(profile, (count, self._horizon)),
@@ -238,7 +241,7 @@ class Features:
         }
         found["year_ago"] = self._year_ago(self._sums, origin)
         found["year_ago_of_all"] = np.broadcast_to(
-            self._year_ago(self._sums.sum(axis=0, keepdims=True), origin), found["usual"].shape
+            self._year_ago(self._totals.sums, origin), found["usual"].shape
         )
         for name, codes in self._groups.items():
             means = self._weekday_means(self._group_quantity[name], origin, _PROFILE_DAYS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,11 +25,27 @@ _UNKNOWN = "(none)"
 _LEAST_PLANNED = 0.95
 
 
+@dataclass(frozen=True)
+class Span:
+    """The days of a whole panel, for one of a part of its products.
+
+    Attributes:
+        start: the first day with a line.
+        days: from there to the last day with a line.
+        planned: from there to the last day of the plan, if that is later.
+    """
+
+    start: np.datetime64
+    days: int
+    planned: int
+
+
 def panel_of(
     lines: pa.Table | pd.DataFrame | duckdb.DuckDBPyRelation,
     *,
     known_ahead: Sequence[str] | None = (),
     plan: pa.Table | pd.DataFrame | duckdb.DuckDBPyRelation | None = None,
+    span: Span | None = None,
 ) -> Panel:
     """Make a panel.
 
@@ -41,6 +58,8 @@ def panel_of(
             further numeric columns that have a value in each row, if the lines hold all days.
         plan: the same as a table of its own: `product_id`, `date` and numeric columns. What it
             does not tell is zero; it may reach beyond the last day of the lines.
+        span: default that of the lines and the plan; where it is given, the lines are a part of
+            the whole, and the plan may tell nothing of them.
 
     Raises:
         LakehouseError: a column is missing or of the wrong type; a product, date or quantity is
@@ -53,7 +72,10 @@ def panel_of(
     products, rows = _codes(table, "product_id")
     days = _days(table, "sales lines")
     quantity = _numbers(table, "quantity")
-    start, size = int(days.min()), int(days.max() - days.min()) + 1
+    if span is None:
+        start, size = int(days.min()), int(days.max() - days.min()) + 1
+    else:
+        start, size = int(span.start.astype("datetime64[D]").astype(np.int64)), span.days
     columns = days - start
     shape = (len(products), size)
     kept = quantity >= 0
@@ -71,7 +93,7 @@ def panel_of(
         known_ahead = _whole_columns(table) if holds_all_days else ()
     planned = {name: _known(table, name, rows, columns, seen, begins) for name in known_ahead}
     if plan is not None:
-        planned |= _plan(_arrow(plan), products, start, shape)
+        planned |= _plan(_arrow(plan), products, start, shape, span)
     return Panel(
         products=products,
         start=np.datetime64(start, "D"),
@@ -226,7 +248,7 @@ def _is_number(kind: pa.DataType) -> bool:
 
 
 def _plan(
-    table: pa.Table, products: Labels, start: int, shape: tuple[int, int]
+    table: pa.Table, products: Labels, start: int, shape: tuple[int, int], span: Span | None
 ) -> dict[str, Floats]:
     """Each numeric column of a plan, from the panel's first day to the plan's last."""
     _refuse_missing(table, ("product_id", "date"), "plan")
@@ -236,15 +258,21 @@ def _plan(
     place = {product: row for row, product in enumerate(products)}
     rows = np.array([place.get(product, -1) for product in ids], dtype=np.int64)[codes]
     kept = (rows >= 0) & (columns >= 0)
-    if not kept.any():
-        raise LakehouseError(
-            "no row of the plan tells of a product and day of the sales lines",
-            "give both the same ids of the same type, and the plan the days of the lines",
-        )
+    if span is None and not kept.any():
+        raise unrelated_plan()
     rows, columns = rows[kept], columns[kept]
-    wide = (shape[0], max(shape[1], int(columns.max(initial=0)) + 1))
+    until = int(columns.max(initial=0)) + 1 if span is None else span.planned
+    wide = (shape[0], max(shape[1], until))
     count = np.maximum(_sums(rows, columns, np.ones(len(rows)), wide), 1)
     return {name: _sums(rows, columns, _numbers(table, name)[kept], wide) / count for name in names}
+
+
+def unrelated_plan() -> LakehouseError:
+    """What is wrong with a plan that tells of none of the products."""
+    return LakehouseError(
+        "no row of the plan tells of a product and day of the sales lines",
+        "give both the same ids of the same type, and the plan the days of the lines",
+    )
 
 
 def unused_columns(lines: pa.Table, known_ahead: Iterable[str]) -> list[str]:

@@ -10,12 +10,13 @@ import numpy as np
 
 from pipelines.errors import LakehouseError
 from pipelines.forecasting import boosting
-from pipelines.forecasting.baselines import BASELINES
+from pipelines.forecasting.baselines import by_baselines
 from pipelines.forecasting.boosting import Booster, BoostingConfig
 from pipelines.forecasting.features import Features
 from pipelines.forecasting.panel import Floats, Labels, Panel
 from pipelines.forecasting.quantiles import ResidualQuantiles, calibrate, dispersion
 from pipelines.forecasting.selection import Choice, choose
+from pipelines.forecasting.totals import Totals
 from pipelines.forecasting.validation import Window, validation_windows
 
 # So many days of targets must lie before the first validation window for the model to learn from.
@@ -83,13 +84,21 @@ class ForecastModel:
     features: tuple[str, ...]
     labels: Mapping[str, Labels]
 
-    def predict(self, panel: Panel, *, baselines: Mapping[str, Floats] | None = None) -> Forecast:
+    def predict(
+        self,
+        panel: Panel,
+        *,
+        baselines: Mapping[str, Floats] | None = None,
+        totals: Totals | None = None,
+    ) -> Forecast:
         """Forecast the days after the panel's last.
 
         Args:
             panel: sales up to the origin, and the plan for the whole horizon if the model has
                 learned from one.
             baselines: the panel's forecasts by `BASELINES`, where they are at hand already.
+            totals: of all products, where the panel holds a part of them: each gets the forecast
+                that it gets among all.
 
         Raises:
             LakehouseError: the plan ends within the horizon, or the panel has other covariates,
@@ -98,10 +107,10 @@ class ForecastModel:
         horizon = self.config.horizon
         _refuse_short_plan(panel, horizon)
         if baselines is None:
-            baselines = {name: make(panel, horizon) for name, make in BASELINES.items()}
+            baselines = by_baselines(panel, horizon, totals)
         ahead = None
         if self.booster is not None:
-            features = Features(panel, horizon, self.labels)
+            features = Features(panel, horizon, self.labels, totals)
             ahead = _expected(
                 panel, features, panel.days - 1, self.booster, self.config.boosting, self.features
             )

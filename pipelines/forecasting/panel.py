@@ -109,10 +109,14 @@ class Panel:
         )
         return cut.select(np.flatnonzero(self.first <= origin))
 
+    @property
+    def worth(self) -> Floats:
+        """What products are compared by, shape (products,): revenue if it is known, else pieces."""
+        return np.asarray((self.quantity if self.revenue is None else self.revenue).sum(axis=1))
+
     def best(self, count: int) -> Ints:
         """Rows of the products that sold most: by revenue where it is known, else by pieces."""
-        worth = (self.quantity if self.revenue is None else self.revenue).sum(axis=1)
-        return np.sort(np.argsort(-worth, kind="stable")[:count])
+        return best(self.worth, count)
 
     def select(self, rows: Ints) -> Panel:
         """Some of the products."""
@@ -132,3 +136,8 @@ class Panel:
         """The same panel, with nothing known ahead but the calendar; what was planned is past."""
         over = {name: values[:, : self.days] for name, values in self.plan.items()}
         return replace(self, plan={}, past={**self.past, **over})
+
+
+def best(worth: Floats, count: int) -> Ints:
+    """Places of the highest, in order; of equals the first."""
+    return np.sort(np.argsort(-worth, kind="stable")[:count])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipelines.errors import LakehouseError
-from pipelines.forecasting.baselines import BASELINES
+from pipelines.forecasting.baselines import by_baselines
 from pipelines.forecasting.metrics import naive_scale
 from pipelines.forecasting.panel import Floats, Ints, Panel
 
@@ -43,7 +43,7 @@ def window_at(panel: Panel, origin: int, horizon: int) -> Window:
         rows=rows,
         actual=panel.quantity[rows, origin + 1 : origin + 1 + horizon],
         scale=naive_scale(known.quantity, known.first),
-        baselines={name: make(known, horizon) for name, make in BASELINES.items()},
+        baselines=by_baselines(known, horizon),
     )
 
 

@@ -26,7 +26,7 @@ from pipelines.lineage.recording import recording
 from pipelines.ml.audit import actor, audit
 from pipelines.ml.kind import Kind
 from pipelines.ml.kinds import kind_named
-from pipelines.ml.published import Published, published
+from pipelines.ml.published import Publication, Published, published
 from pipelines.ml.registry import Registry
 from pipelines.settings import Settings
 
@@ -106,8 +106,7 @@ def _score(
     champion = registry.champion(kind.name)
     data = kind.read(source, settings)
     version = champion.name if champion else f"{kind.name}/{BASELINE}"
-    inputs = {each.table: each.content_hash for each in source.inputs.values()}
-    former = _former(settings, version, inputs)
+    former = former_rows(settings, version, source)
     if former is not None and not again:
         return Scored(kind.name, version, "", former, is_news=False)
     note = ""
@@ -121,41 +120,59 @@ def _score(
     for name, value in stamp.items():
         rows = rows.append_column(name, pa.array([value] * rows.num_rows, pa.string()))
     append_inference(settings.raw, kind.table, rows, metadata=stamp)
-    _note_run(settings, kind, source, run_id, version, rows.num_rows)
-    reason = f"{rows.num_rows:,} predictions by {kind.used(model)}"
-    audit(settings, "score", kind.name, version, reason, run_id=run_id, actor=who)
+    note_run(settings, source, run_id, version, rows.num_rows, used=kind.used(model), who=who)
     return Scored(kind.name, version, kind.used(model), rows.num_rows, is_news=True, note=note)
 
 
 def _checked(rows: pa.Table, kind: Kind[Any, Any]) -> pa.Table:
     """Refuse what would be an empty mart, or a prediction that is none."""
-    if not rows.num_rows:
-        raise LakehouseError(
-            f"{kind.name} predicted nothing at all",
-            "look at its inputs: `lakehouse status` tells what is published",
-        )
     nulls = [name for name in rows.column_names if rows[name].null_count]
-    if nulls:
-        raise LakehouseError(
-            f"{kind.name} predicted no value in {', '.join(nulls)} of some rows",
-            f"train it anew, or go back: `lakehouse models rollback {kind.name}`",
-        )
+    refuse_gaps(kind.name, rows.num_rows, nulls)
     return rows
 
 
-def _note_run(
+def refuse_gaps(kind: str, rows: int, nulls: Sequence[str]) -> None:
+    """Refuse what would be an empty mart, or a prediction that is none.
+
+    Args:
+        nulls: names of the columns that hold some.
+
+    Raises:
+        LakehouseError: there are no rows, or some without a value.
+    """
+    if not rows:
+        raise LakehouseError(
+            f"{kind} predicted nothing at all",
+            "look at its inputs: `lakehouse status` tells what is published",
+        )
+    if nulls:
+        raise LakehouseError(
+            f"{kind} predicted no value in {', '.join(nulls)} of some rows",
+            f"train it anew, or go back: `lakehouse models rollback {kind}`",
+        )
+
+
+def note_run(
     settings: Settings,
-    kind: Kind[Any, Any],
-    source: Published,
+    source: Publication,
     run_id: str,
     version: str,
     rows: int,
+    *,
+    used: str,
+    who: str,
 ) -> None:
-    """The last thing written: models read only predictions of runs that stand here."""
-    at = now()
+    """Make predictions count: models read only those of runs that stand here.
+
+    Args:
+        version: of the model, as `forecast/3`.
+        used: what the predictions are made of.
+        who: as the audit log tells it.
+    """
+    at, kind = now(), version.partition("/")[0]
     row = {
         "run_id": run_id,
-        "kind": kind.name,
+        "kind": kind,
         "model_version": version,
         "origin_date": source.last_day,
         "inputs": json.dumps([each.told() for each in source.inputs.values()]),
@@ -165,10 +182,13 @@ def _note_run(
     }
     table = pa.Table.from_pylist([row], SCHEMAS[RUNS])
     append_inference(settings.raw, RUNS, table, metadata={"run_id": run_id})
+    reason = f"{rows:,} predictions by {used}"
+    audit(settings, "score", kind, version, reason, run_id=run_id, actor=who)
 
 
-def _former(settings: Settings, version: str, inputs: dict[str, str]) -> int | None:
+def former_rows(settings: Settings, version: str, source: Publication) -> int | None:
     """Rows of the last run of a kind, if it was by the same model on the same content."""
+    inputs = {each.table: each.content_hash for each in source.inputs.values()}
     kind = version.partition("/")[0]
     table = DeltaTable(str(inference_path(settings.raw, RUNS)))
     runs = [row for row in read(table, SCHEMAS[RUNS]).to_pylist() if row["kind"] == kind]

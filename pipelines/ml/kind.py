@@ -28,17 +28,54 @@ class Facts:
     owner: str
 
 
-class Kind(Protocol[Data, Model]):
-    """One kind of model.
+class Kept(Protocol[Model]):
+    """What the registry keeps of a kind of model, whoever trained it.
 
     Attributes:
-        name: as in `lakehouse train NAME`, and of the registered model.
-        table: the inference table that its predictions go to.
+        name: of the registered model.
     """
 
     name: ClassVar[str]
-    table: ClassVar[str]
     facts: ClassVar[Facts]
+
+    def parameters(self, model: Model) -> dict[str, Any]:
+        """All that decides how the model learns, flat."""
+        ...
+
+    def importance(self, model: Model) -> dict[str, float]:
+        """How much each feature counts; empty where nothing was learnt."""
+        ...
+
+    def save(self, model: Model, folder: Path) -> None:
+        """Write it as files: the same bytes for the same model, text where size allows."""
+        ...
+
+    def load(self, folder: Path) -> Model:
+        """Read what `save` has written."""
+        ...
+
+    def used(self, model: Model) -> str:
+        """What predictions are made of, in a word: the model, a blend or a baseline."""
+        ...
+
+    def example(self, data: Any) -> pd.DataFrame:
+        """A small input of `serve`, of what was read to train it."""
+        ...
+
+    def serve(self, model: Model, frame: pd.DataFrame) -> pd.DataFrame:
+        """Predict for whoever loads the model by MLflow alone."""
+        ...
+
+
+class Kind(Kept[Model], Protocol[Data, Model]):
+    """One kind of model that the platform trains and predicts with.
+
+    Attributes:
+        name: as in `lakehouse train NAME`, too.
+        table: the inference table that its predictions go to.
+    """
+
+    table: ClassVar[str]
 
     def read(self, source: Published, settings: Settings) -> Data:
         """Read all that training and inference need; raises LakehouseError where it is missing."""
@@ -66,34 +103,6 @@ class Kind(Protocol[Data, Model]):
         """
         ...
 
-    def parameters(self, model: Model) -> dict[str, Any]:
-        """All that decides how the model learns, flat."""
-        ...
-
-    def importance(self, model: Model) -> dict[str, float]:
-        """How much each feature counts; empty where nothing was learnt."""
-        ...
-
-    def save(self, model: Model, folder: Path) -> None:
-        """Write it as text files: the same bytes for the same model."""
-        ...
-
-    def load(self, folder: Path) -> Model:
-        """Read what `save` has written."""
-        ...
-
     def predict(self, model: Model, data: Data) -> pa.Table:
         """Predictions, with the columns of the inference table that are the kind's own."""
-        ...
-
-    def used(self, model: Model) -> str:
-        """What predictions are made of, in a word: the model, a blend or a baseline."""
-        ...
-
-    def example(self, data: Data) -> pd.DataFrame:
-        """A small input of `serve`."""
-        ...
-
-    def serve(self, model: Model, frame: pd.DataFrame) -> pd.DataFrame:
-        """Predict for whoever loads the model by MLflow alone."""
         ...

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipelines.errors import LakehouseError
 from pipelines.lake.duck import connect
 from pipelines.lake.publish import Manifest
+from pipelines.lake.publish import Published as PublishedTable
 from pipelines.lake.shown import make_readable, shown, without_prefix
 from pipelines.settings import Settings
 
@@ -37,22 +38,45 @@ class Input:
 
 
 @dataclass
-class Published:
-    """A publication, and what was read of it.
+class Publication:
+    """A publication, and what was read of it, by whichever engine.
 
     Attributes:
         inputs: by table, in the order in which they were first read.
     """
 
     manifest: Manifest
-    _settings: Settings
-    _connection: duckdb.DuckDBPyConnection
-    inputs: dict[str, Input] = field(default_factory=dict)
+    inputs: dict[str, Input] = field(default_factory=dict, kw_only=True)
 
     @property
     def last_day(self) -> date:
         """The last day that is over: the business date itself is not."""
         return date.fromisoformat(str(self.manifest.business_date)) - timedelta(days=1)
+
+    def table(self, name: str) -> PublishedTable:
+        """A table by its full name.
+
+        Raises:
+            LakehouseError: it is not published.
+        """
+        if name not in self.manifest.tables:
+            raise LakehouseError(
+                f"{name} is not published",
+                "run `lakehouse run`: models learn from what a green run has published",
+            )
+        return self.manifest.tables[name]
+
+    def note(self, name: str, table: PublishedTable) -> None:
+        """Note a table as read."""
+        self.inputs[name] = Input(name, table.version, table.rows, table.content_hash)
+
+
+@dataclass
+class Published(Publication):
+    """A publication that DuckDB reads."""
+
+    _settings: Settings
+    _connection: duckdb.DuckDBPyConnection
 
     def query(self, sql: str, tables: Sequence[str]) -> pa.Table:
         """Rows of published tables.
@@ -65,21 +89,14 @@ class Published:
             LakehouseError: one of them is not published.
         """
         for name in tables:
-            table = self.manifest.tables.get(name)
-            if table is None:
-                raise LakehouseError(
-                    f"{name} is not published",
-                    "run `lakehouse run`: models learn from what a green run has published",
-                )
             if name not in self.inputs:
-                table = make_readable(self._connection, self._settings, name, table)
-                self.inputs[name] = Input(name, table.version, table.rows, table.content_hash)
+                table = self.table(name)
+                self.note(name, make_readable(self._connection, self._settings, name, table))
         return self._connection.execute(sql).to_arrow_table()
 
 
-@contextmanager
-def published(settings: Settings) -> Iterator[Published]:
-    """Open what is published now; later publications do not show in it.
+def current_manifest(settings: Settings) -> Manifest:
+    """What readers see now, its tables named as models are.
 
     Raises:
         UsageError: the target publishes nothing.
@@ -91,6 +108,16 @@ def published(settings: Settings) -> Iterator[Published]:
             f"nothing is published in {settings.home} yet",
             "begin with `lakehouse run`: models learn from what a green run has published",
         )
+    return without_prefix(manifest, settings.schema_prefix)
+
+
+@contextmanager
+def published(settings: Settings) -> Iterator[Published]:
+    """Open what is published now; later publications do not show in it.
+
+    Raises:
+        UsageError, LakehouseError: as `current_manifest`.
+    """
+    manifest = current_manifest(settings)
     with connect(settings) as connection:
-        own = without_prefix(manifest, settings.schema_prefix)
-        yield Published(own, settings, connection)
+        yield Published(manifest, settings, connection)

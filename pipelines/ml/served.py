@@ -9,7 +9,7 @@ import mlflow
 import pandas as pd
 from mlflow.pyfunc.model import PythonModel
 
-from pipelines.ml.kinds import kind_named
+from pipelines.ml.kinds import registered_kind
 
 
 class Served(PythonModel):
@@ -17,7 +17,7 @@ class Served(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the model; raises LakehouseError where its folder holds none."""
-        self._kind = kind_named(context.model_config["kind"])
+        self._kind = registered_kind(context.model_config["kind"])
         self._model = self._kind.load(Path(context.artifacts["model"]))
 
     def predict(

@@ -22,9 +22,9 @@ from pipelines.ml.audit import Action, actor, audit
 from pipelines.ml.card import comparisons, write_card
 from pipelines.ml.digest import digest
 from pipelines.ml.gate import Verdict, judge
-from pipelines.ml.kind import Kind
+from pipelines.ml.kind import Kept, Kind
 from pipelines.ml.kinds import kind_named
-from pipelines.ml.published import Published, published
+from pipelines.ml.published import Publication, published
 from pipelines.ml.registry import Registry, Version, version_tags
 from pipelines.ml.trial import Trial
 from pipelines.settings import REPOSITORY, Settings
@@ -93,7 +93,7 @@ def train(
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "model"
             kind.save(model, folder)
-            version, is_new = _keep(
+            version, is_new = keep(
                 registry, kind, model, data, folder, source, trial, verdict, run_id
             )
         if not is_new:
@@ -135,18 +135,25 @@ def _settle(
     audit(settings, action, version.kind, version.name, verdict.reason, run_id=run_id, actor=who)
 
 
-def _keep(
+def keep(
     registry: Registry,
-    kind: Kind[Any, Any],
+    kind: Kept[Any],
     model: Any,
     data: Any,
     folder: Path,
-    source: Published,
+    source: Publication,
     trial: Trial,
     verdict: Verdict,
     run_id: str,
 ) -> tuple[Version, bool]:
-    """Log the run, and register the model unless it is there already."""
+    """Log the run, and register the model unless it is there already.
+
+    Args:
+        folder: where the model is saved.
+
+    Returns:
+        The version, and whether it is new.
+    """
     import mlflow
 
     sha256, parameters, code = digest(folder), kind.parameters(model), _code()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from pipelines.recommendation.interactions import Codes, Interactions
 from pipelines.recommendation.pairs import LONG, Floats, Pairs, pair_up
 from pipelines.recommendation.signals import popularity
 from pipelines.recommendation.signals.content import Catalogue, Content
-from pipelines.recommendation.signals.factors import LatentTaste
+from pipelines.recommendation.signals.factors import Factors, LatentTaste
 from pipelines.recommendation.signals.neighbours import (
     ClientNeighbours,
     ItemNeighbours,
@@ -87,15 +87,9 @@ class Evidence:
 
 def gather(history: Interactions, context: Context, seed: int) -> Evidence:
     """Learn all sources from a history."""
-    pairs = pair_up(history)
-    segment = context.segment_codes(history.clients)
-    popular = popularity.measure(history, pairs, segment)
-    pool = np.sort(np.argsort(-popular.buyers, kind="stable")[:_POOL])
-    pool = pool[popular.buyers[pool] > 0]
-    place = np.full(pairs.shape[1], -1)
-    place[pool] = np.arange(len(pool))
-    taste = pairs.matrix(pairs.decayed[LONG])
-    pooled: sp.csr_matrix = taste[:, pool].tocsr()
+    found = _counted(history, context)
+    taste = found.pairs.matrix(found.pairs.decayed[LONG])
+    pooled: sp.csr_matrix = taste[:, found.pool].tocsr()
     bought = pooled.copy()
     bought.data = np.ones_like(bought.data)
     scorers: dict[str, Scorer] = {
@@ -105,5 +99,24 @@ def gather(history: Interactions, context: Context, seed: int) -> Evidence:
     }
     catalogue = context.catalogue
     content = Content(catalogue.words(history.products), taste) if catalogue else None
+    return replace(found, scorers=scorers, content=content)
+
+
+def gather_with(history: Interactions, factors: Factors) -> Evidence:
+    """Count a history, and take taste from elsewhere as its one fitted source."""
+    found = _counted(history, Context())
+    taste = factors.taste(history.clients, history.products[found.pool])
+    return replace(found, scorers={"taste": taste})
+
+
+def _counted(history: Interactions, context: Context) -> Evidence:
+    """What is counted alone, without a source that is fitted."""
+    pairs = pair_up(history)
+    segment = context.segment_codes(history.clients)
+    popular = popularity.measure(history, pairs, segment)
+    pool = np.sort(np.argsort(-popular.buyers, kind="stable")[:_POOL])
+    pool = pool[popular.buyers[pool] > 0]
+    place = np.full(pairs.shape[1], -1)
+    place[pool] = np.arange(len(pool))
     clients = describe(history, pairs)
-    return Evidence(history, pairs, clients, popular, segment, pool, place, scorers, content)
+    return Evidence(history, pairs, clients, popular, segment, pool, place, {}, None)

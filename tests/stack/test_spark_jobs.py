@@ -268,6 +268,7 @@ def test_the_interaction_matrix_is_what_sql_computes(
             sum(net_amount) as net_amount, min(sale_date) as first_sale_date,
             max(sale_date) as last_sale_date,
             sum(quantity * pow(0.5, (date '2017-06-01' - sale_date) / 30.0)) as weight,
+            sum(pow(0.5, (date '2017-06-01' - sale_date) / 30.0)) as decayed_count,
             date '2017-06-01' as as_of_date
         from sales where client_id <> -1 and sale_date < date '2017-06-01' group by all
         order by all"""
@@ -278,6 +279,8 @@ def test_the_interaction_matrix_is_what_sql_computes(
     )
     rows = [tuple(row.values()) for row in pairs.to_pylist()]
     assert f"{len(expected):,} pairs" in told
-    assert [(*row[:-2], row[-1]) for row in rows] == [(*row[:-2], row[-1]) for row in expected]
-    assert [row[-2] for row in rows] == pytest.approx([row[-2] for row in expected], rel=1e-9)
+    assert [(*row[:-3], row[-1]) for row in rows] == [(*row[:-3], row[-1]) for row in expected]
+    for place in (-3, -2):
+        sums = [row[place] for row in expected]
+        assert [row[place] for row in rows] == pytest.approx(sums, rel=1e-9)
     assert writer_of(built) == SPARK

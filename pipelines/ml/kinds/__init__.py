@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipelines.errors import LakehouseError, UsageError
-from pipelines.ml.kind import Kind
+from pipelines.ml.kind import Kept, Kind
 
 NAMES = ("forecast", "recommend", "churn")
+# Registered by jobs, which train it elsewhere; nothing here predicts with it alone.
+REGISTERED = (*NAMES, "recommend_als")
 
 
 def kind_named(name: str) -> Kind[Any, Any]:
@@ -37,12 +40,21 @@ def kind_named(name: str) -> Kind[Any, Any]:
     raise _unknown(name)
 
 
-def refuse_unknown(name: str) -> str:
+def registered_kind(name: str) -> Kept[Any]:
+    """A kind that may stand in the registry; raises as `kind_named`."""
+    if name == "recommend_als":
+        from pipelines.ml.kinds.recommend_als import RecommendAlsKind
+
+        return RecommendAlsKind()
+    return kind_named(name)
+
+
+def refuse_unknown(name: str, known: Sequence[str] = NAMES) -> str:
     """The name of a kind; raises UsageError where there is none of it."""
-    if name not in NAMES:
-        raise _unknown(name)
+    if name not in known:
+        raise _unknown(name, known)
     return name
 
 
-def _unknown(name: str) -> UsageError:
-    return UsageError(f"there is no model {name!r}", f"there are: {', '.join(NAMES)}")
+def _unknown(name: str, known: Sequence[str] = NAMES) -> UsageError:
+    return UsageError(f"there is no model {name!r}", f"there are: {', '.join(known)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -48,7 +49,8 @@ left join marts.dim_product as product
     on day.product_id = product.product_id and product.is_current
 where day.feature_date <= date '{last_day}' and {is_goods}
 """
-_PLAN = """
+LINES_OF = ("features.feat_product_day", "marts.dim_product")
+PLAN = """
 select
     promotion.product_id,
     promotion.week_start_date + cast(weekday.number as integer) as date,
@@ -58,6 +60,7 @@ from marts.fct_promotion_week as promotion
 cross join range(7) as weekday (number)
 where promotion.product_id in (select product_id from features.feat_product_day)
 """
+PLAN_OF = ("features.feat_product_day", "marts.fct_promotion_week")
 _RECIPE = "recipe.json"
 _DECIMAL = pa.decimal128(18, 4)
 _MOST_BIAS = 0.15
@@ -103,20 +106,15 @@ class ForecastKind:
 
     def read(self, source: Published, settings: Settings) -> Demand:
         """As `Kind.read`; a plan counts where it covers the whole horizon."""
-        tables = ("features.feat_product_day", "marts.dim_product")
-        sql = _LINES.format(last_day=source.last_day, is_goods=is_goods(settings, "product"))
-        lines = source.query(sql, tables)
+        lines = source.query(lines_sql(source.last_day, settings), LINES_OF)
         if not lines.num_rows:
             raise LakehouseError(
                 "features.feat_product_day holds no product to forecast",
                 "land some weeks of sales: a product counts from `feature_least_selling_days` on",
             )
-        promotions = source.query(_PLAN, (tables[0], "marts.fct_promotion_week"))
+        promotions = source.query(PLAN, PLAN_OF)
         panel = panel_of(lines, plan=promotions if promotions.num_rows else None)
-        horizon = ForecastConfig().horizon
-        if any(values.shape[1] < panel.days + horizon for values in panel.plan.values()):
-            panel = panel.without_plan()
-        return Demand(panel)
+        return Demand(covered(panel))
 
     def fit(self, data: Demand, recipe: Mapping[str, Any]) -> DemandModel:
         config, top = _configured(recipe)
@@ -190,8 +188,8 @@ class ForecastKind:
         return DemandModel(saved.load(folder), recipe["top"])
 
     def predict(self, model: DemandModel, data: Demand) -> pa.Table:
-        panel = _fitting(data.panel, model.model)
-        return _table(model.model.predict(panel.select(panel.best(model.top))))
+        panel = fitting(data.panel, model.model)
+        return rows_of(model.model.predict(panel.select(panel.best(model.top))))
 
     def used(self, model: DemandModel) -> str:
         return model.model.choice.name
@@ -235,7 +233,7 @@ class ForecastKind:
         ]
         plan = frame[["product_id", "date", *covariates]].dropna() if covariates else None
         panel = panel_of(lines, plan=plan)
-        found: pd.DataFrame = _table(model.model.predict(_fitting(panel, model.model))).to_pandas()
+        found: pd.DataFrame = rows_of(model.model.predict(fitting(panel, model.model))).to_pandas()
         return found.astype(dict.fromkeys(("mean", "p10", "p50", "p90", "baseline"), float))
 
 
@@ -260,7 +258,20 @@ def _fit(panel: Panel, config: ForecastConfig, top: int) -> DemandModel:
     return DemandModel(fit(panel.select(panel.best(top)), config), top)
 
 
-def _fitting(panel: Panel, model: ForecastModel) -> Panel:
+def lines_sql(last_day: date, settings: Settings) -> str:
+    """What was sold of each product and day, up to a day; runs on DuckDB and on Spark."""
+    return _LINES.format(last_day=last_day, is_goods=is_goods(settings, "product"))
+
+
+def covered(panel: Panel) -> Panel:
+    """The panel without its plan, where that does not cover the horizon."""
+    horizon = ForecastConfig().horizon
+    if any(values.shape[1] < panel.days + horizon for values in panel.plan.values()):
+        return panel.without_plan()
+    return panel
+
+
+def fitting(panel: Panel, model: ForecastModel) -> Panel:
     """The panel without its plan, where the model has learned without one."""
     learned = set(model.features)
     if model.booster is not None and not set(panel.plan) <= learned:
@@ -275,7 +286,7 @@ def _of_champion(
     model = champion.model
     if model.trained_until <= known.last:
         try:
-            return model.predict(_fitting(known, model), baselines=own.baselines).mean
+            return model.predict(fitting(known, model), baselines=own.baselines).mean
         except LakehouseError:
             # It was trained on other columns: its recipe is what can be compared.
             pass
@@ -378,7 +389,8 @@ def _leakage(panel: Panel, config: ForecastConfig) -> Check:
     )
 
 
-def _table(made: Forecast) -> pa.Table:
+def rows_of(made: Forecast) -> pa.Table:
+    """A forecast as rows of the inference table, without who made it."""
     count, horizon = made.mean.shape
     days = np.arange(1, horizon + 1)
     figures = {

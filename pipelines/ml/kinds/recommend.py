@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -35,12 +36,13 @@ select
     sale.product_id,
     sale.sold_at as at,
     sale.order_id as basket_id,
-    sale.quantity
+    sale.quantity{further}
 from marts.fct_sale as sale
 left join marts.dim_product as product
     on sale.product_id = product.product_id and product.is_current
 where sale.sale_date <= date '{last_day}' and sale.client_id >= 0 and {is_goods}
 """
+PURCHASES_OF = ("marts.fct_sale", "marts.dim_product")
 _PRODUCTS = """
 select product_id, department, brand, category, product_type
 from marts.dim_product as product
@@ -55,9 +57,9 @@ _CLIENTS = """
 select client_id, coalesce(age_band, '') || ' ' || coalesce(income_band, '') as segment
 from marts.dim_client where is_current and not is_deleted
 """
-_SPLIT = Holdout(28)
+SPLIT = Holdout(28)
 _MOST_UNKNOWN = 0.5
-_SOURCES = ("popular", "buy_again")
+SIMPLE = ("popular", "buy_again")
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,7 @@ class RecommendKind:
     def read(self, source: Published, settings: Settings) -> Shop:
         """As `Kind.read`."""
         goods = is_goods(settings, "product")
-        purchases = source.query(
-            _PURCHASES.format(last_day=source.last_day, is_goods=goods),
-            ("marts.fct_sale", "marts.dim_product"),
-        )
+        purchases = source.query(purchases_sql(source.last_day, settings), PURCHASES_OF)
         if not purchases.num_rows:
             raise LakehouseError(
                 "marts.fct_sale holds no purchase of goods",
@@ -133,7 +132,7 @@ class RecommendKind:
         self, data: Shop, recipe: Mapping[str, Any], champion: Policy | None, origins: int
     ) -> Trial:
         parts, unknown, newest = [], [], []
-        for window in windows(data.purchases, _SPLIT, origins):
+        for window in windows(data.purchases, SPLIT, origins):
             context = data.context.known_to(window.history)
             policy = _learn(data, window.history, context, recipe)
             recommender = policy.recommender(window.history, context)
@@ -142,7 +141,7 @@ class RecommendKind:
             losses = {CHALLENGER: 1 - own.scores["ndcg"]} | {
                 each.contender: 1 - each.scores["ndcg"]
                 for each in found
-                if each.task == "all" and each.contender in _SOURCES
+                if each.task == "all" and each.contender in SIMPLE
             }
             if champion is not None:
                 losses[CHAMPION] = 1 - _of_champion(data, champion, policy, window, context, own)
@@ -167,7 +166,7 @@ class RecommendKind:
             metric="1 - NDCG@10",
             unit="client",
             parts=parts,
-            baselines=_SOURCES,
+            baselines=SIMPLE,
             checks=_checks(data, parts, unknown, newest),
         )
 
@@ -233,6 +232,19 @@ class RecommendKind:
         return found
 
 
+def purchases_sql(last_day: date, settings: Settings, *further: str) -> str:
+    """Purchases of goods by known clients, up to a day; runs on DuckDB and on Spark.
+
+    Args:
+        further: columns of `marts.fct_sale` that are read beside.
+    """
+    return _PURCHASES.format(
+        last_day=last_day,
+        is_goods=is_goods(settings, "product"),
+        further="".join(f", sale.{name}" for name in further),
+    )
+
+
 def _learn(
     data: Shop, history: Interactions, context: Context, recipe: Mapping[str, Any]
 ) -> Policy:
@@ -241,7 +253,7 @@ def _learn(
     k, seed = int(recipe.get("k", 10)), int(recipe.get("seed", 0))
     proofs = data.proofs.setdefault((k, seed), {})
     blend = bool(recipe.get("blend", True))
-    return learn(history, _SPLIT, context, k=k, seed=seed, blend=blend, proofs=proofs)
+    return learn(history, SPLIT, context, k=k, seed=seed, blend=blend, proofs=proofs)
 
 
 def _named(found: list[Scored], contender: str, task: str) -> Scored:
