@@ -5,7 +5,7 @@ All take a panel and give pieces a day, shape (products, horizon), never negativ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeAlias
 
@@ -110,11 +110,16 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
-def by_baselines(panel: Panel, horizon: int, totals: Totals | None = None) -> dict[str, Floats]:
-    """The forecast of each of `BASELINES`.
+def by_baselines(
+    panel: Panel,
+    horizon: int,
+    totals: Totals | None = None,
+    names: Iterable[str] = tuple(BASELINES),
+) -> dict[str, Floats]:
+    """The forecast of each of `BASELINES`, or of some.
 
     Args:
         totals: of all products, where the panel holds a part of them.
     """
     made = BASELINES | {"ma56_weekday": partial(weekday_average, totals=totals)}
-    return {name: make(panel, horizon) for name, make in made.items()}
+    return {name: made[name](panel, horizon) for name in names}

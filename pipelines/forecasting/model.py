@@ -47,7 +47,7 @@ class Forecast:
         mean: what to expect, to be summed at will: sums over products and days are coherent.
         p10, p50, p90: quantiles of single days; they may not be summed.
         model: the model alone, None where the history is too short for it.
-        baselines: each baseline alone.
+        baselines: each baseline alone; that of the choice is among them.
         choice: what `mean` is made of, and why.
         fingerprint: SHA-256 of the model's text, None without a model.
     """
@@ -96,7 +96,8 @@ class ForecastModel:
         Args:
             panel: sales up to the origin, and the plan for the whole horizon if the model has
                 learned from one.
-            baselines: the panel's forecasts by `BASELINES`, where they are at hand already.
+            baselines: the panel's forecasts by `BASELINES`, where they are at hand already; else
+                the one that the choice names is made alone.
             totals: of all products, where the panel holds a part of them: each gets the forecast
                 that it gets among all.
 
@@ -107,7 +108,7 @@ class ForecastModel:
         horizon = self.config.horizon
         _refuse_short_plan(panel, horizon)
         if baselines is None:
-            baselines = by_baselines(panel, horizon, totals)
+            baselines = by_baselines(panel, horizon, totals, (self.choice.baseline,))
         ahead = None
         if self.booster is not None:
             features = Features(panel, horizon, self.labels, totals)
@@ -173,8 +174,13 @@ def forecast(
     windows: Sequence[Window] | None = None,
     baselines: Mapping[str, Floats] | None = None,
 ) -> Forecast:
-    """Learn from a panel, and forecast the days after its last; see `fit` and `predict`."""
+    """Learn from a panel, and forecast the days after its last; see `fit` and `predict`.
+
+    All baselines are made, where they are not given.
+    """
     _refuse_short_plan(panel, config.horizon)
+    if baselines is None:
+        baselines = by_baselines(panel, config.horizon)
     return fit(panel, config, windows=windows).predict(panel, baselines=baselines)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from pipelines.errors import LakehouseError
 from pipelines.forecasting import saved
+from pipelines.forecasting.baselines import BASELINES, by_baselines
 from pipelines.forecasting.lines import Span, panel_of
 from pipelines.forecasting.model import ForecastConfig, ForecastModel, fit
 from pipelines.forecasting.panel import Panel, best
@@ -56,9 +57,8 @@ def predicted_in_parts(model: ForecastModel, panel: Panel) -> dict[str, np.ndarr
     made = [model.predict(part, totals=totals) for part in parts]
     order = np.argsort(np.concatenate([each.products for each in made]).astype(str))
     found = {name: np.concatenate([getattr(each, name) for each in made]) for name in FIGURES}
-    baselines = {
-        name: np.concatenate([each.baselines[name] for each in made]) for name in made[0].baselines
-    }
+    simple = [by_baselines(part, model.config.horizon, totals) for part in parts]
+    baselines = {name: np.concatenate([each[name] for each in simple]) for name in BASELINES}
     return {name: values[order] for name, values in (found | baselines).items()}
 
 
@@ -67,7 +67,7 @@ def assert_parts_are_as_the_whole(model: ForecastModel, panel: Panel) -> None:
     parts = predicted_in_parts(model, panel)
     for name in FIGURES:
         np.testing.assert_allclose(parts[name], getattr(whole, name), rtol=1e-12)
-    for name, values in whole.baselines.items():
+    for name, values in by_baselines(panel, model.config.horizon).items():
         np.testing.assert_allclose(parts[name], values, rtol=1e-12)
 
 

@@ -85,6 +85,22 @@ class Demand:
     panel: Panel
 
 
+def read_panel(source: Published, settings: Settings) -> Panel:
+    """What was sold of each product, and the promotion plan as far as it reaches.
+
+    Raises:
+        LakehouseError: a table is not published, or there is no product to forecast.
+    """
+    lines = source.query(lines_sql(source.last_day, settings), LINES_OF)
+    if not lines.num_rows:
+        raise LakehouseError(
+            "features.feat_product_day holds no product to forecast",
+            "land some weeks of sales: a product counts from `feature_least_selling_days` on",
+        )
+    promotions = source.query(PLAN, PLAN_OF)
+    return panel_of(lines, plan=promotions if promotions.num_rows else None)
+
+
 class ForecastKind:
     """Implements `pipelines.ml.kind.Kind`."""
 
@@ -106,15 +122,7 @@ class ForecastKind:
 
     def read(self, source: Published, settings: Settings) -> Demand:
         """As `Kind.read`; a plan counts where it covers the whole horizon."""
-        lines = source.query(lines_sql(source.last_day, settings), LINES_OF)
-        if not lines.num_rows:
-            raise LakehouseError(
-                "features.feat_product_day holds no product to forecast",
-                "land some weeks of sales: a product counts from `feature_least_selling_days` on",
-            )
-        promotions = source.query(PLAN, PLAN_OF)
-        panel = panel_of(lines, plan=promotions if promotions.num_rows else None)
-        return Demand(covered(panel))
+        return Demand(covered(read_panel(source, settings)))
 
     def fit(self, data: Demand, recipe: Mapping[str, Any]) -> DemandModel:
         config, top = _configured(recipe)
