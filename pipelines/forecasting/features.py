@@ -28,6 +28,12 @@ _LIFT_DAYS = 112
 _YEAR_DAYS = 364
 # So many days at the usual level stand beside what a lift was seen on.
 _PRIOR_DAYS = 7.0
+# A plan is on where it is above such a part of its greatest value.
+_ON = 0.1
+_LONG_DAYS = 112
+# Pieces a day added to both sides of a ratio of levels, lest a single sale be a manifold.
+_PRIOR_PIECES = 0.05
+_PRIOR_WEEKDAY_PIECES = 0.1
 _LEAST = 0.01
 
 
@@ -129,7 +135,11 @@ class Features:
         )
 
     def _levels(self, origin: int) -> dict[str, Floats]:
-        """Means of the last days, plain and fading."""
+        """Means of the last days, plain, fading, and against the level that the model corrects.
+
+        Ratios let products of all sizes teach each other: a tree can only split one by one what
+        two levels say together.
+        """
         panel = self._panel
         found = {
             f"mean_{days}": level(panel.quantity, panel.first, origin, days) for days in _LEVELS
@@ -139,7 +149,12 @@ class Features:
             weights = np.exp(-ages / decay)
             fading = panel.quantity[:, : origin + 1] @ weights / weights.sum()
             found[f"fading_{decay:.0f}"] = fading
-        return found
+        usual = found[f"mean_{LEVEL_DAYS}"]
+        return found | {
+            f"mean_{days}_to_usual": _log_ratio(found[f"mean_{days}"], usual)
+            for days in _LEVELS
+            if days != LEVEL_DAYS
+        }
 
     def _pattern(self, origin: int) -> dict[str, Floats]:
         """How a product sells: how often, how much at once, how unsteadily, since when."""
@@ -201,6 +216,7 @@ class Features:
         since = max(0, origin + 1 - _LIFT_DAYS)
         sold = self._panel.quantity[:, since : origin + 1]
         usual_sold = level(self._panel.quantity, self._panel.first, origin, _LIFT_DAYS)
+        corrected = level(self._panel.quantity, self._panel.first, origin, LEVEL_DAYS)
         found: dict[str, Floats] = {}
         for name, values in self._covariates.items():
             lately = values[:, since : origin + 1]
@@ -214,6 +230,7 @@ class Features:
             found[f"{name}_usual"] = usual
             found[f"{name}_lift"] = sold_on / np.maximum(sold_off, _LEAST)
             found[f"{name}_sold_off"] = sold_off
+            found[f"{name}_sold_off_to_usual"] = _log_ratio(sold_off, corrected)
             found[f"{name}_28"] = _mean(self._covariate_sums[name], origin, 28)
             found[f"{name}_56"] = _mean(self._covariate_sums[name], origin, LEVEL_DAYS)
             found[f"{name}_now"] = values[:, origin]
@@ -234,11 +251,13 @@ class Features:
         found = {
             "weekday_of_all": np.broadcast_to(profile, (count, self._horizon)),
             "usual": mean[:, None] * profile,
-            "weekday_of_product": self._weekday_means(panel.quantity, origin, _PROFILE_DAYS)[
-                :, ahead
-            ],
-            "weekday_of_product_28": self._weekday_means(panel.quantity, origin, 28)[:, ahead],
         }
+        for name, days in (("weekday_of_product", _PROFILE_DAYS), ("weekday_of_product_28", 28)):
+            means = self._weekday_means(panel.quantity, origin, days)
+            found[name] = means[:, ahead]
+            found[f"{name}_to_mean"] = (means[:, ahead] + _PRIOR_WEEKDAY_PIECES * profile) / (
+                means.mean(axis=1, keepdims=True) + _PRIOR_WEEKDAY_PIECES
+            )
         found["year_ago"] = self._year_ago(self._sums, origin)
         found["year_ago_of_all"] = np.broadcast_to(
             self._year_ago(self._totals.sums, origin), found["usual"].shape
@@ -271,7 +290,7 @@ class Features:
         )
 
     def _plan_ahead(self, origin: int, known: dict[str, Floats]) -> dict[str, Floats]:
-        """The plan of the target day, plain and against what it was lately."""
+        """The plan of the target day, plain, against what it was lately, and as it came to be."""
         ahead = slice(origin + 1, origin + 1 + self._horizon)
         found: dict[str, Floats] = {}
         for name, values in self._panel.plan.items():
@@ -280,7 +299,27 @@ class Features:
             found[f"{name}_against_lately"] = planned - known[f"{name}_56"][:, None]
             for group in self._groups:
                 found[f"{name}_in_{group}"] = self._group_plan[group, name][:, ahead]
+            before = self._plan_before(values[:, : ahead.stop])
+            found |= {f"{name}_{what}": of_days for what, of_days in before.items()}
         return found
+
+    def _plan_before(self, values: Floats) -> dict[str, Floats]:
+        """The plan one and two weeks before the target day, and how long it has been on or off.
+
+        A promotion's first week brings more than its third, and the week after it less than usual.
+
+        Args:
+            values: the plan up to the last target day.
+        """
+        days = np.arange(values.shape[1])
+        found = {
+            f"{weeks}_weeks_before": values[:, np.maximum(days - 7 * weeks, 0)] for weeks in (1, 2)
+        }
+        is_on = values > _ON * values.max()
+        for name, other in (("days_on", ~is_on), ("days_off", is_on)):
+            last_other = np.maximum.accumulate(np.where(other, days, -_LONG_DAYS), axis=1)
+            found[name] = np.minimum(days - last_other, _LONG_DAYS).astype(float)
+        return {name: of_days[:, -self._horizon :] for name, of_days in found.items()}
 
 
 def _places(labels: Labels, known: Labels | None) -> Floats:
@@ -303,6 +342,10 @@ def _window(sums: Floats, origin: int, days: int) -> Floats:
 
 def _mean(sums: Floats, origin: int, days: int) -> Floats:
     return _window(sums, origin, days) / min(days, origin + 1)
+
+
+def _log_ratio(above: Floats, below: Floats) -> Floats:
+    return np.asarray(np.log((above + _PRIOR_PIECES) / (below + _PRIOR_PIECES)))
 
 
 def _ratio(above: Floats, below: Floats) -> Floats:

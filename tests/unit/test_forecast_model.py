@@ -247,6 +247,42 @@ def test_the_week_a_year_ago_stands_against_the_weeks_that_led_to_its_origin() -
     assert found[1].tolist() == [1.0] * HORIZON
 
 
+def test_levels_stand_against_the_one_that_the_model_corrects() -> None:
+    sold = np.full((2, 200), 2.0)
+    origin = 150
+    sold[0, origin - 6 : origin + 1] = 4.0
+    rows = Features(panel_from(sold), HORIZON).at(origin)
+
+    def found(name: str) -> Floats:
+        return rows.values[:, rows.names.index(name)].reshape(2, HORIZON)[:, 0]
+
+    usual = (2 * 49 + 4 * 7) / 56
+    assert found("mean_7_to_usual") == pytest.approx([np.log(4.05 / (usual + 0.05)), 0.0])
+    assert found("mean_364_to_usual")[1] == pytest.approx(0.0)
+
+
+def test_the_plan_tells_since_when_a_product_is_promoted_and_what_was_planned_a_week_before() -> (
+    None
+):
+    sold = np.full((3, 130), 2.0)
+    origin = 129
+    promo = np.zeros((3, 130 + HORIZON))
+    # On from the third day ahead to the sixth; on since long; never on.
+    promo[0, origin + 3 : origin + 7] = 0.8
+    promo[1] = 1.0
+    rows = Features(panel_from(sold, {"promo": promo}), HORIZON).at(origin)
+
+    def found(name: str) -> Floats:
+        return rows.values[:, rows.names.index(name)].reshape(3, HORIZON)
+
+    assert found("promo_days_on")[0, :8].tolist() == [0, 0, 1, 2, 3, 4, 0, 0]
+    assert found("promo_days_off")[0, :8].tolist() == [112, 112, 0, 0, 0, 0, 1, 2]
+    assert found("promo_days_on")[1].tolist() == [112] * HORIZON
+    assert found("promo_days_off")[2].tolist() == [112] * HORIZON
+    assert found("promo_1_weeks_before")[0, 9:14].tolist() == pytest.approx([0.8] * 4 + [0])
+    assert (found("promo_2_weeks_before")[0] == 0).all()
+
+
 def test_of_more_rows_than_asked_for_the_same_part_is_learnt_from_each_time() -> None:
     panel = promoted_panel()
     features = Features(panel, HORIZON)
