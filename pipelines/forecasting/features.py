@@ -299,23 +299,25 @@ class Features:
             found[f"{name}_against_lately"] = planned - known[f"{name}_56"][:, None]
             for group in self._groups:
                 found[f"{name}_in_{group}"] = self._group_plan[group, name][:, ahead]
-            before = self._plan_before(values[:, : ahead.stop])
+            peak = float(self._totals.plan_peaks[name][: ahead.stop].max())
+            before = self._plan_before(values[:, : ahead.stop], _ON * peak)
             found |= {f"{name}_{what}": of_days for what, of_days in before.items()}
         return found
 
-    def _plan_before(self, values: Floats) -> dict[str, Floats]:
+    def _plan_before(self, values: Floats, least: float) -> dict[str, Floats]:
         """The plan one and two weeks before the target day, and how long it has been on or off.
 
         A promotion's first week brings more than its third, and the week after it less than usual.
 
         Args:
             values: the plan up to the last target day.
+            least: it is on where it is above this.
         """
         days = np.arange(values.shape[1])
         found = {
             f"{weeks}_weeks_before": values[:, np.maximum(days - 7 * weeks, 0)] for weeks in (1, 2)
         }
-        is_on = values > _ON * values.max()
+        is_on = values > least
         for name, other in (("days_on", ~is_on), ("days_off", is_on)):
             last_other = np.maximum.accumulate(np.where(other, days, -_LONG_DAYS), axis=1)
             found[name] = np.minimum(days - last_other, _LONG_DAYS).astype(float)

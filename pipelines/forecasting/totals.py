@@ -1,7 +1,8 @@
-"""What a product's features need to know of all others: sums over the whole, to be told to parts.
+"""What a product's features need to know of all others: sums and peaks, to be told to parts.
 
-Sums of parts add up to those of the whole, exactly where pieces are whole numbers. So a panel may
-be cut by products, each part predicted by itself, and the result is that of the whole.
+Sums of parts add up to those of the whole, exactly where pieces are whole numbers, and the highest
+of their peaks is that of the whole. So a panel may be cut by products, each part predicted by
+itself, and the result is that of the whole.
 """
 
 from __future__ import annotations
@@ -66,10 +67,13 @@ class Totals:
     Attributes:
         quantity: pieces of all products, shape (days,).
         groups: by attribute.
+        plan_peaks: by covariate, its greatest value of all products, shape (days + days known
+            ahead,).
     """
 
     quantity: Floats
     groups: Mapping[str, Group]
+    plan_peaks: Mapping[str, Floats]
 
     @classmethod
     def of(cls, panel: Panel) -> Totals:
@@ -77,6 +81,7 @@ class Totals:
         return cls(
             panel.quantity.sum(axis=0),
             {name: _group(panel, labels) for name, labels in panel.attributes.items()},
+            {name: values.max(axis=0) for name, values in panel.plan.items()},
         )
 
     @cached_property
@@ -89,6 +94,10 @@ class Totals:
             self,
             quantity=self.quantity + other.quantity,
             groups={name: group + other.groups[name] for name, group in self.groups.items()},
+            plan_peaks={
+                name: np.maximum(peaks, other.plan_peaks[name])
+                for name, peaks in self.plan_peaks.items()
+            },
         )
 
 

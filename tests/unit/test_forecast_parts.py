@@ -13,6 +13,7 @@ import pytest
 from pipelines.errors import LakehouseError
 from pipelines.forecasting import saved
 from pipelines.forecasting.baselines import BASELINES, by_baselines
+from pipelines.forecasting.features import Features
 from pipelines.forecasting.lines import Span, panel_of
 from pipelines.forecasting.model import ForecastConfig, ForecastModel, fit
 from pipelines.forecasting.panel import Panel, best
@@ -108,6 +109,22 @@ def test_without_the_sums_of_the_whole_a_part_gets_others(learned: ForecastModel
     told = model.predict(panel.select(part), totals=Totals.of(panel)).mean
     np.testing.assert_allclose(told, model.predict(panel).mean[part], rtol=1e-12)
     assert not np.allclose(model.predict(panel.select(part)).mean, told)
+
+
+def test_each_feature_of_a_part_is_that_of_the_whole() -> None:
+    """Also where a part's promotions are far smaller than those of the others."""
+    panel = whole_panel()
+    sizes = np.where(np.arange(len(panel.products)) < 10, 1.0, 50.0)
+    panel = replace(panel, plan={n: v * sizes[:, None] for n, v in panel.plan.items()})
+    labels = {name: np.unique(of.astype(str)) for name, of in panel.attributes.items()}
+    origin, part, totals = panel.days - 1, np.arange(4), Totals.of(panel)
+    whole = Features(panel, SMALL.horizon, labels).at(origin)
+    own = Features(panel.select(part), SMALL.horizon, labels, totals).at(origin)
+    rows = np.isin(whole.product, part)
+    for place, name in enumerate(whole.names):
+        np.testing.assert_allclose(
+            own.values[:, place], whole.values[rows, place], rtol=1e-6, err_msg=name
+        )
 
 
 def test_the_panel_of_a_part_has_the_days_of_the_whole() -> None:
