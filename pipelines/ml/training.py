@@ -83,7 +83,7 @@ def train(
     ):
         on_progress("reading")
         data = kind.read(source, settings)
-        champion, notes = _champion(registry, kind)
+        champion, notes = _champion(registry, kind, data)
         on_progress(f"trying it on {origins} origins")
         trial = kind.trial(data, recipe, champion, origins)
         verdict = judge(trial)
@@ -105,16 +105,19 @@ def train(
     return Trained(version, verdict, trial, kind.used(model), notes)
 
 
-def _champion(registry: Registry, kind: Kind[Any, Any]) -> tuple[Any, tuple[str, ...]]:
+def _champion(registry: Registry, kind: Kind[Any, Any], data: Any) -> tuple[Any, tuple[str, ...]]:
+    """The champion, if it can still predict: one that cannot is no rival, however well it did."""
     version = registry.champion(kind.name)
     if version is None:
         return None, ("there was no champion: the baselines are what is to be beaten",)
     try:
-        return kind.load(registry.folder(version)), ()
+        model = kind.load(registry.folder(version))
+        kind.predict(model, data)
     except Unavailable:
         raise
     except LakehouseError as error:
         return None, (f"the champion took no part: {error.cause}",)
+    return model, ()
 
 
 def _settle(
