@@ -32,7 +32,7 @@ class Status:
             allows.
         gates: what each gate last found.
         features: per view until when its features are served, and of how many entities.
-    alarms: what a person should look at now, in a sentence each.
+        alarms: what a person should look at now, in a sentence each.
     """
 
     home: str

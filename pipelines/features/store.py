@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,8 +17,8 @@ from pipelines.features.on_duckdb import embedded_tables
 from pipelines.features.on_trino import TrinoTables
 from pipelines.features.rows import Tables
 from pipelines.features.served import folder, project
-from pipelines.lake.publish import Manifest, read_manifest
-from pipelines.lake.publish_on_trino import shown_on_trino
+from pipelines.lake.publish import Manifest
+from pipelines.lake.shown import shown, without_prefix
 from pipelines.settings import EMBEDDED, REPOSITORY, Settings
 
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ def open_store(settings: Settings) -> Opened:
         raise LakehouseError(
             f"Feast is not installed: {error}", "install the package with the extra features"
         ) from None
-    manifest = _published(settings)
-    if manifest is None or manifest.business_date is None:
+    found = shown(settings)
+    if found is None or found.business_date is None:
         raise LakehouseError("nothing is published yet", "run `lakehouse run` first")
+    manifest = without_prefix(found, settings.schema_prefix)
     # It warns of each of its own parts that is experimental.
     logging.getLogger("feast").setLevel(logging.ERROR)
     config = RepoConfig(
@@ -73,7 +74,7 @@ def open_store(settings: Settings) -> Opened:
     with registry_answering(settings):
         store = FeatureStore(config=config)
         _register(store)
-    return Opened(store, manifest, midnight_after(date.fromisoformat(manifest.business_date)))
+    return Opened(store, manifest, midnight_after(date.fromisoformat(found.business_date)))
 
 
 def tables_of(settings: Settings, manifest: Manifest) -> AbstractContextManager[Tables]:
@@ -144,16 +145,6 @@ def _demand(settings: Settings) -> None:
             f"features on Trino need {' and '.join(missing)}",
             "tell where Redis serves them, and which PostgreSQL keeps their registry",
         )
-
-
-def _published(settings: Settings) -> Manifest | None:
-    if settings.target == EMBEDDED:
-        return read_manifest(settings.published)
-    shown = shown_on_trino(settings)
-    prefix = settings.schema_prefix
-    return shown and replace(
-        shown, tables={name.removeprefix(prefix): table for name, table in shown.tables.items()}
-    )
 
 
 def _places(settings: Settings, versions: dict[str, int]) -> dict[str, Any]:
