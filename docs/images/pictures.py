@@ -1,7 +1,7 @@
-"""Draws docs/images/forecast.png and recommendation.png: what the notebooks show of ./lake.
+"""Draws docs/images/forecast.png and recommendation.png: what the notebooks show of the whole shop.
 
-A cell with the tag `picture:NAME` gives NAME.png. LAKEHOUSE_HOME names another lake; NOTEBOOK_TOP
-and NOTEBOOK_TREES (200 and 150 here) say how much the forecast learns from.
+First `make demo ARGS="--clients all --no-models"`; LAKEHOUSE_HOME names another lake than ./lake. A
+cell with the tag `picture:NAME` gives NAME.png.
 """
 
 import base64
@@ -12,8 +12,8 @@ import nbformat
 from nbclient import NotebookClient
 
 here = Path(__file__).parent
-os.environ.setdefault("NOTEBOOK_TOP", "200")
-os.environ.setdefault("NOTEBOOK_TREES", "150")
+os.environ.setdefault("NOTEBOOK_TOP", "1000")
+os.environ.setdefault("NOTEBOOK_TREES", "300")
 for name in ("backtest", "recommendation"):
     path = here.parent / "notebooks" / f"{name}.ipynb"
     place = {"metadata": {"path": str(path.parent)}}

@@ -43,6 +43,23 @@ def learned(shop: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Lakeho
     return lakehouse
 
 
+@pytest.fixture(scope="module")
+def scored(learned: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Lakehouse:
+    """The same with its recommendations; tests must leave it as it is."""
+    lakehouse = copied(learned, tmp_path_factory.mktemp("scored"))
+    lakehouse.good("score", "recommend")
+    return lakehouse
+
+
+@pytest.fixture(scope="module")
+def challenged(
+    scored: Lakehouse, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Lakehouse, dict[str, Any]]:
+    """The same with a challenger of another seed, and what its training told."""
+    lakehouse = copied(scored, tmp_path_factory.mktemp("challenged"))
+    return lakehouse, trained(lakehouse, "recommend", "--origins", "1", "--set", "seed=1")
+
+
 def test_before_any_score_the_marts_are_there_and_empty(shop: Lakehouse) -> None:
     for name in ("mart_forecast_product_day", "mart_reco_client_top_n", "mart_churn_client"):
         assert shop.sql(f"select count(*) as rows from predictions.{name}") == [{"rows": 0}]
@@ -112,10 +129,8 @@ def test_churn_is_trained_and_told(shop: Lakehouse, tmp_path: Path) -> None:
     assert any(act["reason"].startswith("by hand") for act in acts)
 
 
-def test_lists_hold_what_can_be_offered(learned: Lakehouse, tmp_path: Path) -> None:
-    lakehouse = copied(learned, tmp_path)
-    lakehouse.good("score", "recommend")
-    (found,) = lakehouse.sql(
+def test_lists_hold_what_can_be_offered(scored: Lakehouse) -> None:
+    (found,) = scored.sql(
         "select count(distinct client_id) as clients, max(rank) as last, "
         "count(*) filter (list = 'repeat' and not bought) as wrongly_repeated, "
         "count(*) filter (list = 'new' and bought) as wrongly_new, "
@@ -126,7 +141,7 @@ def test_lists_hold_what_can_be_offered(learned: Lakehouse, tmp_path: Path) -> N
         "from predictions.mart_reco_client_top_n r "
         "join marts.dim_product p on p.product_id = r.product_id and p.is_current)"
     )
-    (clients,) = lakehouse.sql(
+    (clients,) = scored.sql(
         "select count(*) as rows from marts.dim_client where is_current and not is_deleted"
     )
     assert found["clients"] == clients["rows"]
@@ -135,13 +150,13 @@ def test_lists_hold_what_can_be_offered(learned: Lakehouse, tmp_path: Path) -> N
 
 
 def test_a_worse_challenger_and_another_seed_are_refused(
-    learned: Lakehouse, tmp_path: Path
+    challenged: tuple[Lakehouse, dict[str, Any]], tmp_path: Path
 ) -> None:
-    lakehouse = copied(learned, tmp_path)
+    home, seeded = challenged
+    lakehouse = copied(home, tmp_path)
     worse = trained(lakehouse, "recommend", "--origins", "1", "--set", "blend=false")
     assert not worse["is_promoted"]
     assert worse["reason"].startswith("not better than")
-    seeded = trained(lakehouse, "recommend", "--origins", "1", "--set", "seed=1")
     assert not seeded["is_promoted"]
     assert "not better than champion beyond noise" in seeded["reason"]
     (against,) = [c for c in seeded["comparisons"] if c["against"] == "champion"]
@@ -156,16 +171,15 @@ def test_a_worse_challenger_and_another_seed_are_refused(
 
 
 def test_a_rollback_restores_the_marts_of_the_former_champion(
-    learned: Lakehouse, tmp_path: Path
+    challenged: tuple[Lakehouse, dict[str, Any]], tmp_path: Path
 ) -> None:
-    lakehouse = copied(learned, tmp_path)
+    lakehouse = copied(challenged[0], tmp_path)
     query = (
         "select client_id, list, rank, product_id, score, reason, model_version "
         "from predictions.mart_reco_client_top_n order by all"
     )
-    lakehouse.good("score", "recommend")
     before = lakehouse.sql(query)
-    trained(lakehouse, "recommend", "--origins", "1", "--set", "seed=1")
+    assert {row["model_version"] for row in before} == {"recommend/1"}
     lakehouse.good("models", "promote", "recommend", "2")
     lakehouse.good("score", "recommend")
     between = lakehouse.sql(query)
@@ -262,9 +276,8 @@ def test_bad_usage_gets_a_cause(
     assert "remedy:" in done.stderr
 
 
-def test_an_erased_client_is_gone_from_the_predictions(learned: Lakehouse, tmp_path: Path) -> None:
-    lakehouse = copied(learned, tmp_path)
-    lakehouse.good("score", "recommend")
+def test_an_erased_client_is_gone_from_the_predictions(scored: Lakehouse, tmp_path: Path) -> None:
+    lakehouse = copied(scored, tmp_path)
     (someone,) = lakehouse.sql("select max(client_id) as id from raw.inference_recommendation")
     shutil.rmtree(lakehouse.home / "inbox")
     lakehouse.good("erase", "--client", str(someone["id"]), "--yes")
