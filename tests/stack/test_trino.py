@@ -433,7 +433,9 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         watched = prefect.start("drift")
         within(180, lambda: prefect.state(watched) in ("Completed", "Failed", "Crashed"), list)
         assert prefect.state(watched) == "Completed", stack.log("trainer").read_text()
-        assert "drift" not in stack.log("worker").read_text()
+        told = f"'{prefect.run(watched)['name']}'"
+        assert told in stack.log("trainer").read_text()
+        assert told not in stack.log("worker").read_text()
         stack.stop("trainer")
         # The same lake, in which nothing is new.
         stack.start("dbt-build")
