@@ -21,7 +21,7 @@ from pipelines.forecasting.scores import Row
 _TOP = 1_000
 _REPORTED = ("2017-12-03", "2017-11-05", "2017-10-08")
 # On these the settings were chosen: their figures flatter.
-_CHOSEN_ON = ("2017-09-10", "2017-07-16")
+_CHOSEN_ON = ("2017-09-10", "2017-08-13", "2017-07-16")
 _GOAL_SECONDS = 60
 
 
