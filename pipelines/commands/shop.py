@@ -19,6 +19,7 @@ from pipelines.demo.shop import capture
 from pipelines.errors import UsageError
 from pipelines.lake import lock
 from pipelines.lake.catalog import reader
+from pipelines.lake.publish import read_manifest
 from pipelines.lake.storage import clear_about_storage
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out
@@ -53,7 +54,9 @@ def demo(
     if models:
         train_and_predict(settings)
     with reader(settings, load_contracts(settings.project_dir)) as connection:
-        summary.show(connection, report.manifest, out, program=_program())
+        # Since the run, predictions may have been published.
+        manifest = read_manifest(settings.published) or report.manifest
+        summary.show(connection, manifest, out, program=_program())
 
 
 @app.command("capture")
