@@ -92,12 +92,13 @@ def ends_before_a_larger_one_begins(name: str) -> bool:
     )
 
 
-def test_all_services_that_run_at_once_fit_into_sixteen_gigabytes() -> None:
+def test_all_services_at_once_fit_into_sixteen_gigabytes_and_three_of_the_trainer() -> None:
     at_once = [s for name, s in SERVICES.items() if not ends_before_a_larger_one_begins(name)]
     together = megabytes(at_once)
     # What learns comes on top, on whichever machine it runs.
     trainer = megabytes([SERVICES["trainer"]])
     assert together - trainer <= 16 * 1024
+    assert together <= 19 * 1024
     docs = (REPOSITORY / "docs/deploy/compose.md").read_text()
     assert f"together are limited to {together:,} MB" in docs
     assert f"{trainer:,} MB of it are the trainer's" in docs
