@@ -54,6 +54,7 @@ select
     display / stores as display
 from promoted join day using (week) cross join store
 """
+_CLOSED = ("12-25",)
 
 
 def load_year(most: int = 3_000) -> Panel:
@@ -72,4 +73,4 @@ def load_year(most: int = 3_000) -> Panel:
             "delete from line where product_id not in (select product_id from line "
             f"group by all order by sum(revenue) desc, product_id limit {most})"
         )
-        return panel_of(con.table("line"), plan=con.sql(_PLAN.format(data=folder)))
+        return panel_of(con.table("line"), plan=con.sql(_PLAN.format(data=folder)), closed=_CLOSED)

@@ -17,6 +17,7 @@ from pipelines.lake import object_store
 REPOSITORY = Path(__file__).resolve().parent.parent
 _FILE = Path("lakehouse.toml")
 EMBEDDED: Final = "embedded"
+CLOSED_DAY: Final = r"(\d{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
 
 
 def _client(name: str) -> Any:
@@ -78,6 +79,8 @@ class Settings(BaseSettings):
     silence_hours: int = Field(default=26, ge=1)
     # Their lines are no goods in pieces: no model learns from them. Separated by commas.
     departments_left_out: str = "FUEL,MISCELLANEOUS,COUPON"
+    # Nothing will be sold on them: `12-25` of each year, `2018-01-02` once. Separated by commas.
+    closed_days: str = Field(default="12-25", pattern=rf"^({CLOSED_DAY}(,{CLOSED_DAY})*)?$")
     threads: int = 2
     memory_limit: str = "2GB"
 
@@ -90,6 +93,11 @@ class Settings(BaseSettings):
     def raw(self) -> Path:
         """Raw Delta tables, one folder a source table."""
         return self.shared / "raw"
+
+    @property
+    def days_closed(self) -> tuple[str, ...]:
+        """Days on which no shop opens, as of `pipelines.forecasting.calendar.is_closed`."""
+        return tuple(filter(None, self.closed_days.split(",")))
 
     @property
     def expectations_dir(self) -> Path:

@@ -74,10 +74,12 @@ class ToPanel:
     Args:
         span: of the whole.
         has_plan: whether the whole has one, though it may tell nothing of the part.
+        closed: days on which no shop opens, as of `panel_of`.
     """
 
     span: Span
     has_plan: bool
+    closed: tuple[str, ...]
 
     def __call__(self, lines: pa.Table, plan: pa.Table) -> pa.Table:
         if not lines.num_rows:
@@ -86,6 +88,7 @@ class ToPanel:
             lines.drop_columns(PART),
             plan=plan.drop_columns(PART) if self.has_plan else None,
             span=self.span,
+            closed=self.closed,
         )
         return pa.table([[pickle.dumps(covered(panel))]], schema=PANELS)
 

@@ -61,12 +61,14 @@ class Demand:
         products: how many there are.
         span: of all lines and the plan.
         plan: None where there is none.
+        closed: days on which no shop opens, as of `panel_of`.
     """
 
     lines: DataFrame
     plan: DataFrame | None
     products: int
     span: Span
+    closed: tuple[str, ...]
 
 
 def score_forecast(
@@ -154,16 +156,16 @@ def read_demand(source: PublishedOnSpark, settings: Settings) -> Demand:
     days = (last - first).days + 1
     plan = source.query(PLAN, PLAN_OF)
     if plan.isEmpty():
-        return Demand(lines, None, products, Span(np.datetime64(first), days, days))
+        span = Span(np.datetime64(first), days, days)
+        return Demand(lines, None, products, span, settings.days_closed)
     plan = plan.where(F.col("date") >= F.lit(first)).join(
         lines.select("product_id").distinct(), "product_id", "left_semi"
     )
     (planned,) = plan.agg(F.max("date")).first()
     if planned is None:
         raise unrelated_plan()
-    return Demand(
-        lines, plan, products, Span(np.datetime64(first), days, (planned - first).days + 1)
-    )
+    span = Span(np.datetime64(first), days, (planned - first).days + 1)
+    return Demand(lines, plan, products, span, settings.days_closed)
 
 
 def predicted(spark: SparkSession, demand: Demand, files: ModelFiles, parts: int) -> DataFrame:
@@ -191,7 +193,7 @@ def _panels(demand: Demand, parts: int) -> DataFrame:
     lines = demand.lines.select(part, "*").groupBy(PART)
     # Without a plan the other side is none, which costs nothing.
     plan = demand.plan if demand.plan is not None else demand.lines.limit(0)
-    to_panel = ToPanel(demand.span, demand.plan is not None)
+    to_panel = ToPanel(demand.span, demand.plan is not None, demand.closed)
     return lines.cogroup(plan.select(part, "*").groupBy(PART)).applyInArrow(
         lambda left, right: to_panel(left, right), from_arrow_schema(PANELS)
     )

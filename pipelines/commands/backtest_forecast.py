@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
@@ -17,12 +18,20 @@ from rich.table import Table as RichTable
 from pipelines.commands.options import Json
 from pipelines.data_file import read_data_file
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.settings import CLOSED_DAY
 from pipelines.terminal import err, out, print_json
 
 if TYPE_CHECKING:
     from pipelines.forecasting.backtest import Backtest
     from pipelines.forecasting.panel import Panel
     from pipelines.forecasting.scores import Row
+
+
+def _days(told: list[str] | None) -> list[str] | None:
+    for day in told or ():
+        if not re.fullmatch(CLOSED_DAY, day):
+            raise UsageError(f"--closed {day} is no day", "write 12-25, or 2018-01-02")
+    return told
 
 
 def forecast(
@@ -45,6 +54,14 @@ def forecast(
         Path | None,
         typer.Option(help="File with product_id, date and numeric columns known beforehand."),
     ] = None,
+    closed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DAY",
+            callback=_days,
+            help="Day on which no shop opens: 12-25 of each year, 2018-01-02 once; repeatable.",
+        ),
+    ] = None,
     horizon: Annotated[int, typer.Option(min=1, max=91, help="Days to forecast.")] = 28,
     origins: Annotated[int, typer.Option(min=1, help="How often, a horizon apart.")] = 3,
     until: Annotated[
@@ -66,7 +83,10 @@ def forecast(
         ) from None
     lines = read_data_file(sales)
     panel = panel_of(
-        lines, known_ahead=known_ahead, plan=read_data_file(plan) if plan is not None else None
+        lines,
+        known_ahead=known_ahead,
+        plan=read_data_file(plan) if plan is not None else None,
+        closed=closed or (),
     )
     if until is not None:
         panel = _cut(panel, until, horizon)

@@ -17,6 +17,7 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.forecasting.calendar import is_closed
 from pipelines.forecasting.features import Features, Rows
 from pipelines.forecasting.panel import Floats, Panel
 
@@ -69,8 +70,11 @@ class TrainingRows:
 def training_rows(
     panel: Panel, features: Features, horizon: int, config: BoostingConfig
 ) -> TrainingRows:
-    """Rows of all training origins whose target day is known."""
+    """Rows of all training origins whose target day is known, and was one of business."""
     last = panel.days - 1
+    closed = is_closed(panel.start + np.arange(panel.days), panel.closed)
+    # The horizon of a late origin goes beyond the last day.
+    told = np.append(~closed | panel.quantity.any(axis=0), np.zeros(horizon, bool))
     first = max(config.first_origin, last - config.history_days)
     origins = range(last - config.origin_step, first - 1, -config.origin_step)
     share = config.most_rows / (len(origins) * len(panel.products) * horizon)
@@ -78,7 +82,7 @@ def training_rows(
     parts: list[Rows] = []
     for origin in origins:
         rows = features.at(origin)
-        kept = (rows.target <= last) & (origin - panel.first[rows.product] >= config.least_age)
+        kept = told[rows.target] & (origin - panel.first[rows.product] >= config.least_age)
         kept &= random.random(len(kept)) < share
         parts.append(_some(rows, kept))
     rows = Rows(

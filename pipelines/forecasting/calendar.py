@@ -1,10 +1,12 @@
-"""The calendar of a day: weekday, day of month, nearness of the holidays that shops feel."""
+"""The calendar of a day: weekday, day of month, nearness of holidays, whether shops are closed."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, timedelta
 
 import numpy as np
+import numpy.typing as npt
 
 from pipelines.forecasting.panel import Floats, Ints
 
@@ -43,6 +45,19 @@ def weekday(days: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> Ints:
     """0 for Monday to 6 for Sunday."""
     # 1970-01-01 was a Thursday.
     return (days.astype("datetime64[D]").astype(np.int64) + _THURSDAY) % 7
+
+
+def is_closed(
+    days: np.ndarray[tuple[int], np.dtype[np.datetime64]], closed: Sequence[str]
+) -> npt.NDArray[np.bool_]:
+    """Whether a day is among those on which no shop opens.
+
+    Args:
+        days: dates, shape (days,).
+        closed: `12-25` for each year's, `2018-01-02` for one day.
+    """
+    dates = np.datetime_as_string(days, unit="D")
+    return np.array([date in closed or date[5:] in closed for date in dates], bool)
 
 
 def calendar(days: np.ndarray[tuple[int], np.dtype[np.datetime64]]) -> dict[str, Floats]:

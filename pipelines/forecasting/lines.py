@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.errors import LakehouseError
+from pipelines.forecasting.calendar import is_closed
 from pipelines.forecasting.panel import Findings, Floats, Ints, Labels, Panel
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def panel_of(
     known_ahead: Sequence[str] | None = (),
     plan: pa.Table | pd.DataFrame | duckdb.DuckDBPyRelation | None = None,
     span: Span | None = None,
+    closed: Sequence[str] = (),
 ) -> Panel:
     """Make a panel.
 
@@ -60,6 +62,7 @@ def panel_of(
             does not tell is zero; it may reach beyond the last day of the lines.
         span: default that of the lines and the plan; where it is given, the lines are a part of
             the whole, and the plan may tell nothing of them.
+        closed: days on which no shop opens: `12-25` of each year, `2018-01-02` of one.
 
     Raises:
         LakehouseError: a column is missing or of the wrong type; a product, date or quantity is
@@ -94,6 +97,7 @@ def panel_of(
     planned = {name: _known(table, name, rows, columns, seen, begins) for name in known_ahead}
     if plan is not None:
         planned |= _plan(_arrow(plan), products, start, shape, span)
+    told_closed = is_closed(np.datetime64(start, "D") + np.arange(size), closed)
     return Panel(
         products=products,
         start=np.datetime64(start, "D"),
@@ -113,9 +117,11 @@ def panel_of(
             summed=int(np.maximum(seen - 1, 0).sum()),
             returns=int((~kept).sum()),
             gap_days=int((~seen.any(axis=0)).sum()),
+            sold_though_closed=int((sold.any(axis=0) & told_closed).sum()),
             never_sold=int((~has_sold).sum()),
             sold_once=int(((sold > 0).sum(axis=1) == 1).sum()),
         ),
+        closed=tuple(closed),
     )
 
 

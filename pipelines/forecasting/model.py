@@ -12,6 +12,7 @@ from pipelines.errors import LakehouseError
 from pipelines.forecasting import boosting
 from pipelines.forecasting.baselines import by_baselines
 from pipelines.forecasting.boosting import Booster, BoostingConfig
+from pipelines.forecasting.calendar import is_closed
 from pipelines.forecasting.features import Features
 from pipelines.forecasting.panel import Floats, Labels, Panel
 from pipelines.forecasting.quantiles import ResidualQuantiles, calibrate, dispersion
@@ -47,7 +48,7 @@ class Forecast:
         mean: what to expect, to be summed at will: sums over products and days are coherent.
         p10, p50, p90: quantiles of single days; they may not be summed.
         model: the model alone, None where the history is too short for it.
-        baselines: each baseline alone; that of the choice is among them.
+        baselines: each baseline alone, told of no closed day; that of the choice is among them.
         choice: what `mean` is made of, and why.
         fingerprint: SHA-256 of the model's text, None without a model.
     """
@@ -115,8 +116,9 @@ class ForecastModel:
             ahead = _expected(
                 panel, features, panel.days - 1, self.booster, self.config.boosting, self.features
             )
-        mean = self.choice.blend(baselines, ahead)
-        p10, p50, p90 = self.residuals.about(mean, dispersion(panel.quantity))
+        opens = ~is_closed(panel.day(panel.days) + np.arange(horizon), panel.closed)
+        mean = self.choice.blend(baselines, ahead) * opens
+        p10, p50, p90 = self.residuals.about(mean, dispersion(panel.quantity)) * opens
         return Forecast(
             products=panel.products,
             origin=panel.last,
@@ -124,7 +126,7 @@ class ForecastModel:
             p10=p10,
             p50=p50,
             p90=p90,
-            model=ahead,
+            model=None if ahead is None else ahead * opens,
             baselines=baselines,
             choice=self.choice,
             fingerprint=self.fingerprint,
@@ -155,13 +157,14 @@ def fit(
     tried, booster, names = _learn(panel, config, windows)
     choice = choose(windows, tried)
     blended = [
-        choice.blend(window.baselines, tried[number] if tried else None)
+        choice.blend(window.baselines, tried[number] if tried else None) * ~window.closed
         for number, window in enumerate(windows)
     ]
     residuals = calibrate(
         np.concatenate([window.actual for window in windows]),
         np.concatenate(blended),
         np.concatenate([dispersion(panel.quantity[w.rows, : w.origin + 1]) for w in windows]),
+        np.concatenate([np.broadcast_to(~w.closed, w.actual.shape) for w in windows]),
     )
     labels = {name: np.unique(values.astype(str)) for name, values in panel.attributes.items()}
     return ForecastModel(config, panel.last, choice, residuals, booster, names, labels)
@@ -203,6 +206,7 @@ def _learn(
     trial = boosting.fit(training, earliest, learner)
     tried = [
         _expected(panel, features, window.origin, trial, learner, names)[window.rows]
+        * ~window.closed
         for window in windows
     ]
     return tried, boosting.fit(training, panel.days - 1, learner), names

@@ -23,6 +23,7 @@ class Findings:
         summed: lines that were added to another one of the same product and day.
         returns: lines with a negative quantity; left out, for a return is no demand of its day.
         gap_days: days within the panel on which no product at all has a line.
+        sold_though_closed: days that were told to be closed, but have sales.
         never_sold: products with lines, but without a single piece sold; they are forecast as zero.
         sold_once: products that sold on one day alone.
     """
@@ -31,6 +32,7 @@ class Findings:
     summed: int = 0
     returns: int = 0
     gap_days: int = 0
+    sold_though_closed: int = 0
     never_sold: int = 0
     sold_once: int = 0
 
@@ -40,6 +42,7 @@ class Findings:
             "lines share product and day with another: they are summed": self.summed,
             "lines are returns (negative quantity): they are left out": self.returns,
             "days have no line of any product: they count as days without sales": self.gap_days,
+            "days told to be closed have sales: these have been open": self.sold_though_closed,
             "products never sold: their forecast is zero": self.never_sold,
             "products sold on one day alone": self.sold_once,
         }
@@ -60,6 +63,7 @@ class Panel:
         plan: covariates known ahead by name, shape (products, days + days known ahead).
         past: covariates known only when the day is over, shape (products, days).
         attributes: static labels by name (department, category, brand), shape (products,).
+        closed: days on which no shop opens, see `pipelines.forecasting.calendar.is_closed`.
         findings: what was found in the lines.
     """
 
@@ -73,6 +77,7 @@ class Panel:
     past: Mapping[str, Floats]
     attributes: Mapping[str, Labels]
     findings: Findings
+    closed: tuple[str, ...] = ()
 
     @property
     def days(self) -> int:

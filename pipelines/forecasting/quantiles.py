@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipelines.forecasting.panel import Floats
 
@@ -62,16 +63,19 @@ class ResidualQuantiles:
         return np.sort(np.maximum(found, 0.0), axis=0)
 
 
-def calibrate(actual: Floats, forecast: Floats, dispersions: Floats) -> ResidualQuantiles:
+def calibrate(
+    actual: Floats, forecast: Floats, dispersions: Floats, counted: npt.NDArray[np.bool_]
+) -> ResidualQuantiles:
     """Learn from validation windows.
 
     Args:
         actual: what was sold, shape (rows, horizon).
         forecast: what was forecast beforehand, likewise.
         dispersions: of the product of each row as of then, shape (rows,).
+        counted: whether a day tells anything of residuals, shape (rows, horizon).
     """
-    scaled = ((actual - forecast) / _spread(forecast, dispersions)).ravel()
-    place = np.log(np.maximum(forecast, _LEAST)).ravel()
+    scaled = ((actual - forecast) / _spread(forecast, dispersions))[counted]
+    place = np.log(np.maximum(forecast, _LEAST))[counted]
     order = np.argsort(place, kind="stable")
     bins = np.array_split(order, max(1, min(_BINS, len(order) // _LEAST_ROWS_IN_BIN)))
     return ResidualQuantiles(

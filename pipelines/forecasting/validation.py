@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from pipelines.errors import LakehouseError
 from pipelines.forecasting.baselines import by_baselines
+from pipelines.forecasting.calendar import is_closed
 from pipelines.forecasting.metrics import naive_scale
 from pipelines.forecasting.panel import Floats, Ints, Panel
 
@@ -25,6 +27,7 @@ class Window:
         actual: what was sold, shape (products, horizon).
         scale: RMSSE's scale of each product as of the origin, shape (products,).
         baselines: forecast of each baseline as of the origin, shape (products, horizon).
+        closed: days on which no shop opened, shape (horizon,).
     """
 
     origin: int
@@ -32,18 +35,22 @@ class Window:
     actual: Floats
     scale: Floats
     baselines: Mapping[str, Floats]
+    closed: npt.NDArray[np.bool_]
 
 
 def window_at(panel: Panel, origin: int, horizon: int) -> Window:
     """The window that follows a day of the panel, with every baseline's forecast of it."""
     rows = np.flatnonzero(panel.first <= origin)
     known = panel.until(origin, ahead=horizon)
+    actual = panel.quantity[rows, origin + 1 : origin + 1 + horizon]
+    told = is_closed(panel.day(origin + 1) + np.arange(horizon), panel.closed)
     return Window(
         origin=origin,
         rows=rows,
-        actual=panel.quantity[rows, origin + 1 : origin + 1 + horizon],
+        actual=actual,
         scale=naive_scale(known.quantity, known.first),
         baselines=by_baselines(known, horizon),
+        closed=told & ~actual.any(axis=0),
     )
 
 

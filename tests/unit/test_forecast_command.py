@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from pipelines import cli
-from pipelines.errors import LakehouseError
+from pipelines.errors import LakehouseError, UsageError
 from tests.unit.forecast_data import lines_of, promoted_sales
 
 
@@ -59,6 +59,22 @@ def test_json_holds_the_same_and_no_nan(sales: Path) -> None:
     assert {"ma56_weekday", "pipeline", "pipeline without plan"} <= set(methods)
     assert methods["pipeline"]["quantiles"]["coverage"] > 0
     assert methods["ma56_weekday"]["wape_department"] > 0
+
+
+def test_a_closed_day_is_told_by_its_date_and_anything_else_is_refused(sales: Path) -> None:
+    common = ("--sales", sales, "--horizon", 7, "--origins", 1, "--json")
+    plain, told = (
+        json.loads(call(*common, *closed).stdout) for closed in ((), ("--closed", "04-26"))
+    )
+
+    def bias(found: dict[str, Any], method: str) -> float:
+        return next(row["bias"] for row in found["mean"] if row["method"] == method)
+
+    assert bias(told, "pipeline") < bias(plain, "pipeline") - 0.05
+    assert bias(told, "ma28") == bias(plain, "ma28")
+    assert any("closed" in note for note in told["notes"])
+    with pytest.raises(UsageError, match="Christmas is no day"):
+        call(*common, "--closed", "Christmas")
 
 
 def test_a_plan_may_stand_in_a_parquet_file_of_its_own(sales: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pipelines.forecasting import baselines
 from pipelines.forecasting.backtest import backtest, origins_before
 from pipelines.forecasting.boosting import training_rows
 from pipelines.forecasting.features import Features
-from pipelines.forecasting.model import Forecast, forecast
+from pipelines.forecasting.model import Forecast, fit, forecast
 from pipelines.forecasting.panel import Floats, Panel
 from pipelines.forecasting.selection import choose
 from pipelines.forecasting.validation import validation_windows
@@ -88,6 +88,43 @@ def test_two_fits_give_the_same_model_and_the_same_forecast(made: Forecast) -> N
 def test_the_model_is_used_where_the_plan_carries_the_news(made: Forecast) -> None:
     assert made.choice.weight > 0
     assert made.choice.losses["ma56_weekday"] == 1.0
+
+
+def test_nothing_is_forecast_for_a_day_on_which_no_shop_opens(made: Forecast) -> None:
+    panel = promoted_panel()
+    closed = str(panel.day(panel.days + 2))
+    told = forecast(replace(panel, closed=(closed,)), SMALL)
+    opens = np.arange(HORIZON) != 2
+    for name in ("model", "mean", "p10", "p50", "p90"):
+        own, usual = getattr(told, name), getattr(made, name)
+        assert (own[:, ~opens] == 0).all()
+        np.testing.assert_array_equal(own[:, opens], usual[:, opens])
+    assert (told.baselines["ma56_weekday"] == made.baselines["ma56_weekday"]).all()
+    yearly = forecast(replace(panel, closed=(closed[5:],)), SMALL)
+    np.testing.assert_array_equal(yearly.mean, told.mean)
+
+
+def test_a_closed_day_of_the_past_teaches_nothing_unless_something_sold() -> None:
+    panel = promoted_panel()
+    shut, window = panel.days - 30, panel.days - 10
+    quantity = panel.quantity.copy()
+    quantity[:, [shut, window]] = 0
+    days = (str(panel.day(shut)), str(panel.day(window)), str(panel.day(panel.days - 40)))
+    panel = replace(panel, quantity=quantity, closed=days)
+    rows = training_rows(panel, Features(panel, HORIZON), HORIZON, SMALL.boosting).rows
+    learnt = set(rows.target.tolist())
+    assert {shut, window} & learnt == set()
+    assert {panel.days - 40, shut - 1, shut + 1} <= learnt
+    (late, early) = validation_windows(panel, HORIZON, 2)
+    assert np.flatnonzero(late.closed).tolist() == [HORIZON - 10]
+    assert not early.closed.any()
+    # What lay off on a day that was told is no error that quantiles should know of.
+    model = fit(panel, SMALL)
+    other = late.actual.copy()
+    other[:, late.closed] = 5000
+    assert not model.residuals.values[2].max() > 50
+    again = fit(panel, SMALL, windows=[replace(late, actual=other), early])
+    np.testing.assert_array_equal(again.residuals.values, model.residuals.values)
 
 
 def test_quantiles_do_not_cross_and_nothing_is_negative_or_undefined(made: Forecast) -> None:

@@ -44,6 +44,13 @@ def test_returns_are_left_out_and_counted() -> None:
     assert any("returns" in told for told in panel.findings.sentences())
 
 
+def test_days_told_to_be_closed_that_have_sales_are_counted() -> None:
+    lines = table([("a", DAY[0], 5), ("b", DAY[1], 0), ("a", DAY[2], 1)])
+    panel = panel_of(lines, closed=[str(DAY[0]), str(DAY[1]), str(DAY[2])[5:]])
+    assert panel.findings.sold_though_closed == 2
+    assert any("told to be closed" in told for told in panel.findings.sentences())
+
+
 def test_a_product_begins_with_its_first_sale_or_if_there_is_none_with_its_first_line() -> None:
     panel = panel_of(table([("a", DAY[0], 0), ("a", DAY[2], 1), ("b", DAY[1], 0)]))
     assert panel.first.tolist() == [2, 1]

@@ -30,7 +30,7 @@ from spark_jobs.demand import (
     totals_of,
     worth_of,
 )
-from tests.unit.forecast_data import SMALL, lines_of, panel_from, promoted_sales
+from tests.unit.forecast_data import SMALL, START, lines_of, panel_from, promoted_sales
 
 FIGURES = ("mean", "p10", "p50", "p90")
 
@@ -172,14 +172,15 @@ def test_workers_make_of_parts_what_the_kind_makes_of_all(tmp_path: Path) -> Non
     lines = lines_of(sold, department=[f"d{row % 3}" for row in range(count)])
     ids = np.repeat(np.arange(count) * 7 + 1, days)
     lines = lines.set_column(0, "product_id", pa.array(ids))
-    panel = panel_of(lines)
+    closed = (str(START + days + 2),)
+    panel = panel_of(lines, closed=closed)
     kind, top = ForecastKind(), 8
     model = DemandModel(fit(panel.select(panel.best(top)), SMALL), top)
     assert model.model.booster is not None
     kind.save(model, tmp_path / "model")
     files = ModelFiles.of(tmp_path / "model")
 
-    to_panel = ToPanel(Span(panel.start, days, days), has_plan=False)
+    to_panel = ToPanel(Span(panel.start, days, days), has_plan=False, closed=closed)
     nothing = lines.slice(0, 0).append_column(PART, pa.array([], pa.int32()))
     panels = []
     for part in range(3):

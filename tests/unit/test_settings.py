@@ -64,3 +64,16 @@ def test_what_a_file_has_wrong_is_told(folder: Path, text: str, told: str) -> No
     with pytest.raises(UsageError) as refused:
         load_settings()
     assert told in f"{refused.value.cause} {refused.value.remedy}"
+
+
+def test_closed_days_are_dates_with_or_without_a_year(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().days_closed == ("12-25",)
+    monkeypatch.setenv("LAKEHOUSE_CLOSED_DAYS", "12-25,2018-01-02")
+    assert load_settings().days_closed == ("12-25", "2018-01-02")
+    monkeypatch.setenv("LAKEHOUSE_CLOSED_DAYS", "")
+    assert load_settings().days_closed == ()
+    monkeypatch.setenv("LAKEHOUSE_CLOSED_DAYS", "25.12.")
+    with pytest.raises(UsageError, match="closed_days"):
+        load_settings()

@@ -98,7 +98,11 @@ def read_panel(source: Published, settings: Settings) -> Panel:
             "land some weeks of sales: a product counts from `feature_least_selling_days` on",
         )
     promotions = source.query(PLAN, PLAN_OF)
-    return panel_of(lines, plan=promotions if promotions.num_rows else None)
+    return panel_of(
+        lines,
+        plan=promotions if promotions.num_rows else None,
+        closed=settings.days_closed,
+    )
 
 
 class ForecastKind:
