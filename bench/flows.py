@@ -54,6 +54,7 @@ def pause(prefect: Prefect) -> None:
         for schedule in deployment["schedules"]:
             path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
             prefect.call(path, {"active": False}, "PATCH")
+    prefect.switch_links(on=False)
 
 
 def queued(prefect: Prefect, count: int) -> None:
@@ -94,7 +95,7 @@ def whole_chain(prefect: Prefect) -> None:
         by_command_line = time.monotonic() - began
         with prefect.worker("chain"):
             run = prefect.start("daily")
-            eventually(lambda run=run: prefect.state(run) == "Completed", _PATIENCE_S)  # type: ignore[misc]
+            eventually(lambda run=run: bool(prefect.run(run)["end_time"]), _PATIENCE_S)  # type: ignore[misc]
         by_flow = prefect.run(run)
         steps = by_flow["total_run_time"]
         waited = seconds_between(by_flow["expected_start_time"], by_flow["start_time"])

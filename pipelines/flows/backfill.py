@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import date
 
-from prefect import flow
+from prefect import State, flow
 
 from pipelines import backfill as backfilling
 from pipelines.orchestration.artifacts import show_compared
+from pipelines.orchestration.endings import after_publishing
 from pipelines.orchestration.hooks import tell_why
 from pipelines.orchestration.surroundings import prefect_for, settings_of_worker
 
 
 @flow(name="backfill", on_failure=[tell_why])
-def backfill(start: date, until: date, tables: list[str] | None = None) -> None:
+def backfill(start: date, until: date, tables: list[str] | None = None) -> State[None] | None:
     """What `lakehouse backfill` does; repeated, it ends in the same tables.
 
     Args:
@@ -33,3 +34,4 @@ def backfill(start: date, until: date, tables: list[str] | None = None) -> None:
         by=prefect_for(settings),
     )
     show_compared(report.tables)
+    return after_publishing(settings)

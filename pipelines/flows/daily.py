@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from prefect import State, flow
 
 from pipelines import chain
+from pipelines.orchestration.endings import after_publishing
 from pipelines.orchestration.hooks import tell_why
 from pipelines.orchestration.surroundings import prefect_for, settings_of_worker, source_of
 
 
 @flow(name="daily", on_failure=[tell_why])
-def daily(accept_gap: bool = False) -> None:
+def daily(accept_gap: bool = False) -> State[None] | None:
     """What `lakehouse run` does, each step a task.
 
     Args:
@@ -26,3 +27,4 @@ def daily(accept_gap: bool = False) -> None:
         command="flow daily",
         by=prefect_for(settings),
     )
+    return after_publishing(settings)

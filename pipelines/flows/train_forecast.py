@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect import flow
+from prefect import State, flow
 
-from pipelines.ml.training import train
+from pipelines.ml.training import Trained, train
+from pipelines.orchestration.endings import ending
 from pipelines.orchestration.hooks import tell_why
 from pipelines.orchestration.surroundings import prefect_for, settings_of_worker
 
 
 @flow(name="train_forecast", on_failure=[tell_why])
-def train_forecast(origins: int = 3, recipe: dict[str, Any] | None = None) -> None:
+def train_forecast(origins: int = 3, recipe: dict[str, Any] | None = None) -> State[None] | None:
     """What `lakehouse train forecast` does; a refused model is no failure.
 
     Args:
@@ -24,4 +25,7 @@ def train_forecast(origins: int = 3, recipe: dict[str, Any] | None = None) -> No
     """
     settings = settings_of_worker()
     by = prefect_for(settings)
-    by.call("train", lambda: train(settings, "forecast", recipe, origins=origins, by=by))
+    made: Trained = by.call(
+        "train", lambda: train(settings, "forecast", recipe, origins=origins, by=by)
+    )
+    return ending(made.verdict.is_promoted, "the gate has refused the model")

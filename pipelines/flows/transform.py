@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from prefect import flow
+from prefect import State, flow
 
 from pipelines import chain
+from pipelines.orchestration.endings import after_publishing
 from pipelines.orchestration.hooks import tell_why
 from pipelines.orchestration.surroundings import prefect_for, settings_of_worker
 
 
 @flow(name="transform", on_failure=[tell_why])
-def transform() -> None:
+def transform() -> State[None] | None:
     """Build, check and publish; where nothing is new since the last green build, do nothing.
 
     Raises:
@@ -18,3 +19,4 @@ def transform() -> None:
     """
     settings = settings_of_worker()
     chain.rebuild(settings, "flow transform", prefect_for(settings))
+    return after_publishing(settings)

@@ -134,7 +134,10 @@ def alarms(blocks: Sequence[UUID], silence: timedelta) -> list[AutomationCore]:
 
 
 def save(client: SyncPrefectClient, wanted: Sequence[AutomationCore]) -> None:
-    """Bring automations to the server: each is there once, as wanted; others of ours go."""
+    """Bring automations to the server: each is there once, as wanted; others of ours go.
+
+    What an operator has paused stays paused.
+    """
     names = {automation.name for automation in wanted}
     for there in client.read_automations():
         if there.name.startswith("lakehouse: ") and there.name not in names:
@@ -144,7 +147,9 @@ def save(client: SyncPrefectClient, wanted: Sequence[AutomationCore]) -> None:
         for copy in former[1:]:
             client.delete_automation(copy.id)
         if former:
-            client.update_automation(former[0].id, automation)
+            is_on = automation.enabled and former[0].enabled
+            changed = automation.model_copy(update={"enabled": is_on})
+            client.update_automation(former[0].id, changed)
         else:
             client.create_automation(automation)
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 import yaml
-from prefect.client.orchestration import get_client
+from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.exceptions import ObjectAlreadyExists
 
 from pipelines.errors import LakehouseError
-from pipelines.orchestration import alarms, recipients
+from pipelines.orchestration import alarms, pauses, recipients
+from pipelines.orchestration.links import links
 from pipelines.quality.warehouse import GATED
 from pipelines.settings import EMBEDDED, Settings
 
@@ -42,6 +45,8 @@ class Deployed:
 def deploy(settings: Settings) -> Deployed:
     """Bring all to the server; repeated, it changes only what has changed.
 
+    What an operator has paused stays paused.
+
     Raises:
         LakehouseError: the file with the deployments is not there, or the server refuses one.
         UsageError: a recipient is told by half.
@@ -55,10 +60,17 @@ def deploy(settings: Settings) -> Deployed:
     with get_client(sync_client=True) as client:
         with suppress(ObjectAlreadyExists):
             client.create_work_pool(WorkPoolCreate(name=WORK_POOL, type="process"))
-        names = _names(file, settings)
+        clocks = _clocks(file)
+        names = _names(clocks, settings)
+        former = pauses.there(client, names)
         _deploy(file, names)
+        deployments = pauses.there(client, names)
+        pauses.keep(client, former, deployments)
+        _stop_clocks(client, deployments, clocks)
         told = recipients.save(settings)
+        ids = {name: deployment.id for name, deployment in deployments.items()}
         wanted = [
+            *links(ids, set(pauses.paused(former))),
             *alarms.care_for_runs(),
             *alarms.alarms(list(told.values()), timedelta(hours=settings.silence_hours)),
         ]
@@ -66,15 +78,35 @@ def deploy(settings: Settings) -> Deployed:
     return Deployed(names, list(told), [automation.name for automation in wanted])
 
 
-def _names(file: Path, settings: Settings) -> list[str]:
+def _clocks(file: Path) -> dict[str, set[str]]:
+    """Deployment → slugs of its schedules."""
+    return {
+        entry["name"]: {schedule["slug"] for schedule in entry["schedules"]}
+        for entry in yaml.safe_load(file.read_text())["deployments"]
+    }
+
+
+def _names(clocks: Mapping[str, set[str]], settings: Settings) -> list[str]:
     """The deployments that this target can run."""
-    names = [entry["name"] for entry in yaml.safe_load(file.read_text())["deployments"]]
+    names = list(clocks)
     if settings.target == EMBEDDED:
         return names
     is_published = settings.target in GATED
     is_served = is_published and settings.redis and settings.feature_registry
     left_out = (set() if is_published else _OF_MODELS) | (set() if is_served else _OF_FEATURES)
     return [name for name in names if name not in left_out]
+
+
+def _stop_clocks(
+    client: SyncPrefectClient,
+    deployments: Mapping[str, DeploymentResponse],
+    clocks: Mapping[str, set[str]],
+) -> None:
+    """Delete schedules that the file names no more; those that a person has made have no slug."""
+    for name, deployment in deployments.items():
+        for schedule in deployment.schedules:
+            if schedule.slug and schedule.slug not in clocks[name]:
+                client.delete_deployment_schedule(deployment.id, schedule.id)
 
 
 def _deploy(file: Path, names: list[str]) -> None:

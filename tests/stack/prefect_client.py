@@ -78,6 +78,12 @@ class Prefect:
     def state(self, run: str) -> str:
         return str(self.run(run)["state"]["name"])
 
+    def runs_of(self, name: str) -> list[dict[str, Any]]:
+        """The flow runs of a deployment, the newest first."""
+        content = {"deployments": {"name": {"any_": [name]}}, "sort": "EXPECTED_START_TIME_DESC"}
+        found: list[dict[str, Any]] = self.call("flow_runs/filter", content).json()
+        return found
+
     def states(self, run: str) -> list[str]:
         """All states that a flow run has had."""
         found = self.call(f"flow_run_states/?flow_run_id={run}").json()
@@ -94,6 +100,15 @@ class Prefect:
         content = {"artifacts": {"flow_run_id": {"any_": [run]}}}
         shown = self.call("artifacts/filter", content).json()
         return {artifact["key"]: artifact["data"] for artifact in shown}
+
+    def automations(self) -> dict[str, dict[str, Any]]:
+        return {found["name"]: found for found in self.call("automations/filter", {}).json()}
+
+    def switch_links(self, *, on: bool) -> None:
+        """Let deployments follow others, or let none."""
+        for name, automation in self.automations().items():
+            if name.endswith(" follows"):
+                self.call(f"automations/{automation['id']}", {"enabled": on}, "PATCH")
 
     # Processes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from tests.embedded.conftest import REPOSITORY
 from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.stack import Stack
 from tests.stack.parity import TrinoServer
+from tests.stack.prefect_client import Prefect, within
 
 MODELS = REPOSITORY / "dbt_project" / "models" / "features"
 PREFIX = "served_"
@@ -35,6 +37,7 @@ LAST = date(2017, 12, 31)
 # The midnight at which the last day is over.
 END = pd.Timestamp("2018-01-01", tz="UTC")
 ENTITIES = 6
+VIEWS = ("product_day", "client", "client_product", "price_elasticity", "product_content")
 PLANTED = 12345.0
 # Of the tables that have a past.
 DAYS = {
@@ -245,6 +248,50 @@ def test_a_server_that_is_down_is_told_and_nothing_half_remembered(
     assert {name for name, told in found.items() if told.written} == {"client"}
     (told,) = read.online(lake.settings, [{"client_id": 1}], "churn_v1")
     assert told["order_count"] == 77
+
+
+def test_the_flow_serves_what_is_published_and_has_nothing_to_do_again(
+    lake: Lake, platform_db: Stack, tmp_path: Path
+) -> None:
+    """As a worker runs it, with the settings of `lakehouse flows work` and nothing else."""
+    platform_db.up(["prefect"])
+    try:
+        prefect = Prefect.of(platform_db, tmp_path)
+        prefect.told = lake.settings.variables()
+        assert "features" in prefect.lakehouse("flows", "deploy")
+        prefect.switch_links(on=False)
+        lake.change(
+            f"update {PREFIX}features_audit.feat_client set order_count = 88 "
+            f"where client_id = 3 and feature_date = date '{LAST}'"
+        )
+
+        def written_by_a_run() -> dict[str, int]:
+            run = prefect.start("features")
+            within(180, lambda: bool(prefect.run(run)["end_time"]), lambda: prefect.run(run))
+            assert prefect.state(run) == "Completed", prefect.run(run)["state"]
+            assert prefect.tasks(run) == {"features": "Completed"}
+            served = json.loads(prefect.artifacts(run)["served"])
+            return {view["view"]: view["rows written"] for view in served}
+
+        Redis.from_url(str(lake.settings.redis)).flushdb()
+        with prefect.worker("of-features"):
+            assert written_by_a_run() == dict.fromkeys(VIEWS, ENTITIES)
+            (told,) = read.online(lake.settings, [{"client_id": 3}], "churn_v1")
+            assert told["order_count"] == 88
+            assert written_by_a_run() == dict.fromkeys(VIEWS, 0)
+        # Of any machine with these settings, once it has a home.
+        served = json.loads(prefect.lakehouse("status", "--json"))["features"]
+        versions = dict(
+            lake.server.query(f"select table_name, version from {PREFIX}marts._publication", "dbt")[
+                1
+            ]
+        )
+        assert {view["view"] for view in served} == set(VIEWS)
+        for view in served:
+            assert view["version"] == versions[f"{PREFIX}{view['table']}"]
+            assert (view["until"], view["entities"]) == (END.isoformat(), ENTITIES)
+    finally:
+        platform_db.stop("prefect")
 
 
 def test_doctor_looks_at_the_registry(lake: Lake, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary
 
 from pipelines.lake.publish import read_manifest
 from pipelines.orchestration import alarms
+from pipelines.orchestration.links import FOLLOWS
 from tests.stack.native.loopback import LOOPBACK, free_ports
 from tests.stack.native.stack import Stack
 from tests.stack.prefect_client import Prefect, within
@@ -25,7 +27,7 @@ CLIENTS = "2"
 UNTIL = "2017-03-01"
 # What is promised of a run that died; of one that ends by itself, plenty for a busy machine.
 CRASHED_SECONDS, DONE_SECONDS = 90, 180
-ENDED = {"Completed", "Failed", "Crashed", "Cancelled", "TimedOut"}
+ENDED = {"Completed", "Unchanged", "Failed", "Crashed", "Cancelled", "TimedOut"}
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +67,22 @@ def prefect(
         for schedule in deployment["schedules"]:
             path = f"deployments/{deployment['id']}/schedules/{schedule['id']}"
             found.call(path, {"active": False}, "PATCH")
+    found.switch_links(on=False)
     yield found
     platform_db.stop("prefect")
+
+
+@contextmanager
+def linked(prefect: Prefect) -> Iterator[None]:
+    """What follows others does, and what has not begun at the end never will."""
+    prefect.switch_links(on=True)
+    try:
+        yield
+    finally:
+        prefect.switch_links(on=False)
+        for run in (run for name in FOLLOWS for run in prefect.runs_of(name)):
+            if run["state"]["type"] == "SCHEDULED":
+                prefect.call(f"flow_runs/{run['id']}", method="DELETE")
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +130,15 @@ def wait_for(prefect: Prefect, run: str, *states: str, seconds: float = DONE_SEC
     return within(seconds, lambda: prefect.state(run) in states, lambda: prefect.run(run)["state"])
 
 
-def test_what_is_deployed_twice_is_there_once(prefect: Prefect) -> None:
+def test_what_is_deployed_twice_is_there_once_and_what_is_paused_stays_so(
+    prefect: Prefect,
+) -> None:
+    # As it was deployed when the clock started it.
+    path = f"deployments/{prefect.deployment('features')['id']}/schedules"
+    nightly = {"schedule": {"cron": "30 3 * * *"}, "active": True, "slug": "nightly"}
+    assert prefect.call(path, [nightly]).status_code == 201
     told = prefect.lakehouse("flows", "deploy")
+    assert prefect.deployment("features")["schedules"] == []
     assert "lakehouse-webhook, lakehouse-slack, lakehouse-email" in told
     found = prefect.call("deployments/filter", {}).json()
     names = sorted(deployment["name"] for deployment in found)
@@ -124,8 +147,12 @@ def test_what_is_deployed_twice_is_there_once(prefect: Prefect) -> None:
         "quality", "train_churn", "train_forecast", "train_recommender", "transform",
     ]  # fmt: skip
     assert all(len(deployment["schedules"]) <= 1 for deployment in found)
-    automations = [found["name"] for found in prefect.call("automations/filter", {}).json()]
-    assert len(automations) == len(set(automations)) == 6
+    assert not any(each["active"] for deployment in found for each in deployment["schedules"])
+    there = [(each["name"], each["enabled"]) for each in prefect.automations().values()]
+    assert len(prefect.call("automations/filter", {}).json()) == len(there) == 9
+    assert {name for name, is_on in there if not is_on} == {
+        f"lakehouse: {name} follows" for name in FOLLOWS
+    }
     # The addresses are secrets.
     blocks = prefect.call("block_documents/filter", {"include_secrets": False}).text
     assert prefect.told["LAKEHOUSE_NOTIFY_SLACK"] not in blocks
@@ -148,7 +175,7 @@ def test_two_daily_runs_at_once_end_in_the_tables_of_lakehouse_run(
     with prefect.worker("two-at-once"):
         runs = [prefect.start("daily"), prefect.start("daily")]
         for run in runs:
-            wait_for(prefect, run, "Completed")
+            wait_for(prefect, run, "Completed", "Unchanged")
     assert published(home) == by_command_line
     manifest = read_manifest(home / "published")
     assert manifest is not None
@@ -164,7 +191,69 @@ def test_two_daily_runs_at_once_end_in_the_tables_of_lakehouse_run(
     # The other one had to wait, and found nothing new.
     (second,) = set(runs) - {first}
     assert "AwaitingConcurrencySlot" in prefect.states(second)
+    assert (prefect.state(first), prefect.state(second)) == ("Completed", "Unchanged")
     assert list(prefect.tasks(second)) == ["hold", "reach", "land"]
+
+
+def test_a_completed_run_is_followed_and_no_other(prefect: Prefect) -> None:
+    """Whatever has run: the states are set as its worker would."""
+
+    def end(name: str, state: str, kind: str) -> None:
+        path = f"flow_runs/{prefect.start(name)}/set_state"
+        prefect.call(path, {"state": {"type": kind, "name": state}, "force": True})
+
+    def scheduled() -> dict[str, int]:
+        counted = {name: len(prefect.runs_of(name)) - before[name] for name in FOLLOWS}
+        return {name: count for name, count in counted.items() if count}
+
+    before = {name: len(prefect.runs_of(name)) for name in FOLLOWS}
+    with linked(prefect):
+        end("transform", "Failed", "FAILED")
+        end("daily", "Unchanged", "COMPLETED")
+        end("train_churn", "Unchanged", "COMPLETED")
+        end("quality", "Completed", "COMPLETED")
+        end("train_churn", "Completed", "COMPLETED")
+        within(60, lambda: bool(scheduled()), dict)
+        # Events are looked at one after the other.
+        assert scheduled() == {"batch_inference": 1}
+        (following, *_) = prefect.runs_of("batch_inference")
+        assert following["created_by"]["display_value"] == "lakehouse: batch_inference follows"
+        end("transform", "Completed", "COMPLETED")
+        expected = {"batch_inference": 2, "features": 1}
+        within(60, lambda: scheduled() == expected, scheduled)
+        end("batch_inference", "Completed", "COMPLETED")
+        within(60, lambda: scheduled() == {**expected, "batch_inference": 3, "drift": 1}, scheduled)
+
+
+def test_what_daily_has_published_is_served_and_predicted_from(prefect: Prefect) -> None:
+    some_months = prefect.folder / "some-months"
+    # Fewer clients or days leave a model nothing to predict by.
+    prefect.lakehouse("shop", "capture", "--to", str(some_months / "inbox"), "--clients", "8",
+                      "--until", "2017-07-01")  # fmt: skip
+    home = new_lake(prefect, some_months)
+    runs = {name: len(prefect.runs_of(name)) for name in FOLLOWS}
+    with linked(prefect), prefect.worker("chained"):
+        daily = prefect.start("daily")
+        wait_for(prefect, daily, "Completed")
+        for name, state in {
+            "features": "Completed", "batch_inference": "Completed", "drift": "Unchanged",
+        }.items():  # fmt: skip
+            within(DONE_SECONDS, lambda name=name: len(prefect.runs_of(name)) > runs[name], list)  # type: ignore[misc]
+            wait_for(prefect, prefect.runs_of(name)[0]["id"], *ENDED)
+            assert prefect.runs_of(name)[0]["state"]["name"] == state
+        again = prefect.start("daily")
+        wait_for(prefect, again, *ENDED)
+        assert prefect.run(again)["state"]["message"] == "nothing new was published"
+        # Who has nothing to serve and nothing to predict was not called: here is who comes after.
+        by_hand = prefect.start("batch_inference")
+        wait_for(prefect, by_hand, "Completed")
+        within(DONE_SECONDS, lambda: len(prefect.runs_of("drift")) == runs["drift"] + 2, list)
+    counted = {name: len(prefect.runs_of(name)) - runs[name] for name in FOLLOWS}
+    assert counted == {"features": 1, "batch_inference": 2, "drift": 2}
+    served = json.loads(prefect.lakehouse("status", "--json"))["features"]
+    assert {view["entities"] > 0 for view in served} == {True}
+    (told,) = [run for run in records(home) if run["run_id"] == daily]
+    assert told["status"] == "completed"
 
 
 def records(home: Path) -> list[dict[str, str]]:
@@ -265,9 +354,15 @@ def test_a_gate_that_blocks_fails_the_run_once_and_tells_whom_it_can(
     home = prefect.folder / "lake"
     before = read_manifest(home / "published")
     capture(prefect, home, "--from", UNTIL, "--until", "2017-04-01", "--defects", "0.2")
-    with prefect.worker("blocked"):
-        run = prefect.start("daily")
-        wait_for(prefect, run, *ENDED)
+    follow = {name: len(prefect.runs_of(name)) for name in FOLLOWS}
+    with linked(prefect):
+        with prefect.worker("blocked"):
+            run = prefect.start("daily")
+            wait_for(prefect, run, *ENDED)
+        # The first address that was told answers nobody: the others are told all the same.
+        within(30, lambda: any("daily: Failed" in text for text in hook[1]), lambda: hook[1])
+        # Who would have followed is called by the same event as who is told.
+        assert {name: len(prefect.runs_of(name)) for name in FOLLOWS} == follow
     told = prefect.run(run)["state"]
     assert (told["name"], prefect.run(run)["run_count"]) == ("Failed", 1)
     assert "the gate on staging blocks, the published marts stay as they were" in told["message"]
@@ -278,8 +373,6 @@ def test_a_gate_that_blocks_fails_the_run_once_and_tells_whom_it_can(
     shown = prefect.artifacts(run)
     assert any(row["severity"] == "block" for row in json.loads(shown["gate-staging"]))
     assert "correct these rows where they come from" in shown["failure"]
-    # The first address that was told answers nobody: the others are told all the same.
-    within(30, lambda: any("daily: Failed" in text for text in hook[1]), lambda: hook[1])
     text = next(text for text in hook[1] if "daily: Failed" in text)
     assert "the gate on staging blocks" in json.loads(text)["text"]
     within(30, lambda: any("Subject: daily: Failed" in text for text in letters[1]), list)

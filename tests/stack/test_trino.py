@@ -424,6 +424,8 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         assert eventually(lambda: landed in requests.get(metrics, timeout=10).text, 30)
         redis.up(["prefect", "worker"])
         prefect = Prefect.of(stack, tmp_path)
+        # Of a few carriers nothing can be predicted.
+        prefect.switch_links(on=False)
         run = prefect.start("daily")
         within(600, lambda: prefect.state(run) in ("Completed", "Failed", "Crashed"), list)
         assert prefect.state(run) == "Completed", stack.log("worker").read_text()
@@ -431,8 +433,9 @@ def test_the_lander_follows_topics_that_come_later_and_dbt_builds_from_them(
         # What is of models waits for the worker that has the memory.
         stack.up(["mlflow", "trainer"])
         watched = prefect.start("drift")
-        within(180, lambda: prefect.state(watched) in ("Completed", "Failed", "Crashed"), list)
-        assert prefect.state(watched) == "Completed", stack.log("trainer").read_text()
+        within(180, lambda: bool(prefect.run(watched)["end_time"]), list)
+        # There is no champion.
+        assert prefect.state(watched) == "Unchanged", stack.log("trainer").read_text()
         told = f"'{prefect.run(watched)['name']}'"
         assert told in stack.log("trainer").read_text()
         assert told not in stack.log("worker").read_text()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from graphlib import TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ import pytest
 import yaml
 from prefect import Flow
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
+from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ParameterTypeError
 from prefect.states import exception_to_failed_state
 from prefect.utilities.asyncutils import run_coro_as_sync
@@ -28,8 +32,11 @@ from pipelines.flows.backfill import backfill
 from pipelines.flows.ingest import ingest
 from pipelines.flows.maintain import maintain
 from pipelines.lake.lock import Busy
-from pipelines.orchestration import alarms, recipients
-from pipelines.orchestration.deploy import _names
+from pipelines.lake.publish import Manifest, Published
+from pipelines.orchestration import alarms, pauses, recipients
+from pipelines.orchestration.deploy import _clocks, _names
+from pipelines.orchestration.endings import after_publishing
+from pipelines.orchestration.links import FOLLOWS, links
 from pipelines.orchestration.surroundings import settings_of_worker
 from pipelines.orchestration.tasks import LIMITS, is_worth_another_try
 from pipelines.settings import REPOSITORY, Settings
@@ -81,7 +88,9 @@ def test_prefect_yaml_names_the_release_that_is_locked() -> None:
 def test_on_a_server_only_what_can_run_there_is_deployed(
     given: dict[str, Any], are_served: bool, tmp_path: Path
 ) -> None:
-    told = _names(REPOSITORY / "prefect.yaml", Settings(home=tmp_path, _env_file=None, **given))
+    told = _names(
+        _clocks(REPOSITORY / "prefect.yaml"), Settings(home=tmp_path, _env_file=None, **given)
+    )
     assert ("features" in told) is are_served
     assert {"daily", "ingest", "maintain"} <= set(told)
     assert ("train_forecast" in told) == (given["target"] == "trino")
@@ -179,6 +188,84 @@ def test_a_server_for_e_mail_without_sender_is_refused(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path, notify_smtp="smtp://localhost")
     with pytest.raises(UsageError, match="who writes to whom"):
         recipients.blocks(settings)
+
+
+# Links
+
+IDS = {name: uuid4() for name in MODULES}
+
+
+def test_nothing_that_follows_others_is_started_by_the_clock_too() -> None:
+    clocked = {each["name"] for each in DEPLOYMENTS if each["schedules"]}
+    assert clocked.isdisjoint(FOLLOWS)
+    named = {other for others in FOLLOWS.values() for other in others} | set(FOLLOWS)
+    assert named <= MODULES
+
+
+def test_a_link_runs_one_deployment_when_one_of_those_before_it_has_completed() -> None:
+    for name, link in zip(FOLLOWS, links(IDS), strict=True):
+        (action,) = link.actions
+        assert action.deployment_id == IDS[name]
+        # A run that found nothing new ends by another name.
+        assert link.trigger.expect == {"prefect.flow-run.Completed"}
+        assert link.trigger.match_related["prefect.resource.id"] == [
+            f"prefect.deployment.{IDS[other]}" for other in FOLLOWS[name]
+        ]
+
+
+def test_a_circle_of_links_is_left_by_a_drift_that_promotes_nobody() -> None:
+    """Only trainings lead back, and those end as `Unchanged` where no champion is new."""
+    order = TopologicalSorter({name: set(others) - {"drift"} for name, others in FOLLOWS.items()})
+    assert set(order.static_order()) >= set(FOLLOWS)
+
+
+def test_what_is_not_deployed_neither_follows_nor_is_followed() -> None:
+    ids = {name: IDS[name] for name in ("daily", "ingest", "batch_inference")}
+    (link,) = links(ids)
+    assert link.trigger.match_related["prefect.resource.id"] == [
+        f"prefect.deployment.{IDS['daily']}"
+    ]
+    assert links({name: IDS[name] for name in ("daily", "ingest", "transform")}) == []
+
+
+def test_the_link_of_what_is_paused_begins_paused() -> None:
+    told = {link.name: link.enabled for link in links(IDS, {"features"})}
+    assert [name for name, is_on in told.items() if not is_on] == ["lakehouse: features follows"]
+
+
+def schedule(*, active: bool) -> DeploymentSchedule:
+    return DeploymentSchedule(
+        schedule=CronSchedule(cron="0 4 * * *"), active=active, slug="nightly"
+    )
+
+
+@pytest.mark.parametrize(
+    ("told", "is_paused"),
+    [
+        ({"paused": True}, True),
+        ({"schedules": [schedule(active=False)]}, True),
+        ({"schedules": [schedule(active=False), schedule(active=True)]}, False),
+        ({"schedules": []}, False),
+    ],
+)
+def test_what_counts_as_paused(told: dict[str, Any], is_paused: bool) -> None:
+    found = DeploymentResponse(flow_id=uuid4(), name="features", **told)
+    assert list(pauses.paused({"features": found})) == ["features"] * is_paused
+
+
+@pytest.mark.parametrize(("written_in", "ends"), [("this", None), ("another", "Unchanged")])
+def test_a_run_that_published_nothing_new_ends_as_unchanged(
+    written_in: str, ends: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(home=tmp_path, _env_file=None)
+    table = Published("marts/fct_sale", 0, 1, written_in, ["sale_id"], {})
+    manifest = Manifest("another", "build", "2017-03-01T00:00:00+00:00", "2017-02-28")
+    manifest.tables["marts.fct_sale"] = table
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "this")
+    monkeypatch.setattr("pipelines.orchestration.endings.shown", lambda _: manifest)
+    state = after_publishing(settings)
+    assert (state and state.name) == ends
+    assert state is None or state.is_completed()
 
 
 # Surroundings
