@@ -196,7 +196,7 @@ def test_both_kinds_of_trees_count_in_the_blend(model: Recommender) -> None:
     assert blend is not None
     table = next(iter(model.blocks(np.arange(5))))[1]
     alone = [dataclasses.replace(blend, trees=(text,)).score(table) for text in blend.trees]
-    assert not np.allclose(*alone)
+    assert not np.allclose(alone[0], alone[1])
     np.testing.assert_allclose(blend.score(table), np.mean(alone, axis=0), atol=1e-5)
 
 
