@@ -70,12 +70,15 @@ def _deploy(settings: Settings, superset: Superset, manifest: Manifest, prune: b
     from pipelines.dashboards.embedded import INFRA
     from pipelines.dashboards.published_views import database
     from pipelines.dbt_project import Project
+    from pipelines.semantics import MANIFEST, Semantics
 
     if manifest.business_date is None:
         raise LakehouseError("the publication tells no business date", "run `lakehouse run` again")
     business_date = date.fromisoformat(manifest.business_date)
+    manifest_of_dbt = Project(settings).manifest
+    semantics = Semantics.read(settings.state / "dbt" / MANIFEST)
     assets, content = compiled(
-        INFRA / "assets", Project(settings).manifest, database(settings), business_date
+        INFRA / "assets", manifest_of_dbt, semantics, database(settings), business_date
     )
     return deploy(superset, assets, content, prune=prune)
 

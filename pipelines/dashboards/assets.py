@@ -27,22 +27,6 @@ class _Asset(BaseModel):
     uuid: UUID
 
 
-class Metric(BaseModel):
-    """An aggregate over a dataset, by its name in charts.
-
-    Attributes:
-        expression: in SQL that every engine reads.
-        format: of D3, such as `$,.0f`.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    label: str
-    expression: str
-    description: str
-    format: str | None = None
-
-
 class Dataset(_Asset):
     """What charts read: a published model, or a query over some.
 
@@ -52,6 +36,7 @@ class Dataset(_Asset):
         time: the column that time filters are of.
         labels: of columns, where their name does not do.
         describes: columns that the query computes, of which dbt tells nothing.
+        metrics: names of those that dbt's semantic models define on the model.
     """
 
     model: str
@@ -59,7 +44,7 @@ class Dataset(_Asset):
     time: str | None = None
     labels: dict[str, str] = {}
     describes: dict[str, str] = {}
-    metrics: dict[str, Metric]
+    metrics: list[Name]
 
 
 class Chart(_Asset):

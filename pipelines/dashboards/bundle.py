@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ import yaml
 
 from pipelines.dashboards.assets import Assets, Chart, Dashboard, Dataset, Filter
 from pipelines.dashboards.models import Column, Model
+from pipelines.semantics import Metric
 
 # The one database; where it lies is the target's business.
 DATABASE = UUID("2a6a4c38-6c4e-5a6a-9f0b-0d6d3a1c7b10")
@@ -28,6 +29,7 @@ def bundle(
     assets: Assets,
     columns: Mapping[str, Mapping[str, Column]],
     models: Mapping[str, Model],
+    metrics: Mapping[str, Sequence[Metric]],
     database: Mapping[str, Any],
     business_date: date,
 ) -> dict[str, dict[str, Any]]:
@@ -36,6 +38,7 @@ def bundle(
     Args:
         columns: of each dataset.
         models: of dbt, for descriptions and owners.
+        metrics: of each dataset.
         database: how to reach it, as of `pipelines.dashboards.database`.
         business_date: the day that is not over yet; filters of days begin with those before it.
     """
@@ -46,7 +49,7 @@ def bundle(
         | dict(database),
     }
     for name, dataset in assets.datasets.items():
-        made = _dataset(name, dataset, columns[name], models[dataset.model])
+        made = _dataset(name, dataset, columns[name], models[dataset.model], metrics[name])
         files[f"datasets/{DATABASE_NAME}/{name}.yaml"] = made
     for name, chart in assets.charts.items():
         files[f"charts/{name}.yaml"] = _chart(chart, assets.datasets[chart.dataset])
@@ -65,7 +68,11 @@ def packed(files: Mapping[str, dict[str, Any]]) -> bytes:
 
 
 def _dataset(
-    name: str, dataset: Dataset, columns: Mapping[str, Column], model: Model
+    name: str,
+    dataset: Dataset,
+    columns: Mapping[str, Column],
+    model: Model,
+    metrics: Sequence[Metric],
 ) -> dict[str, Any]:
     schema, _, table = dataset.model.partition(".")
     return _VERSION | {
@@ -92,14 +99,14 @@ def _dataset(
         ],
         "metrics": [
             {
-                "metric_name": metric,
-                "verbose_name": told.label,
-                "description": told.description,
-                "expression": told.expression,
-                "d3format": told.format,
-                "extra": _certified(model.owner),
+                "metric_name": metric.name,
+                "verbose_name": metric.label,
+                "description": metric.description,
+                "expression": metric.expression,
+                "d3format": metric.format,
+                "extra": _certified(metric.owner),
             }
-            for metric, told in dataset.metrics.items()
+            for metric in metrics
         ],
     }
 

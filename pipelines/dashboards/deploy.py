@@ -11,7 +11,8 @@ from typing import Any
 from pipelines.dashboards.assets import Assets, read
 from pipelines.dashboards.bundle import bundle, packed
 from pipelines.dashboards.client import Superset
-from pipelines.dashboards.models import columns_of, models_of
+from pipelines.dashboards.models import columns_of, metrics_of, models_of
+from pipelines.semantics import Semantics
 
 # In this order nothing is deleted that another still needs.
 _TITLES = {"dashboard": "dashboard_title", "chart": "slice_name", "dataset": "table_name"}
@@ -42,17 +43,23 @@ class Deployed:
 
 
 def compiled(
-    folder: Path, manifest: Any, database: Mapping[str, Any], business_date: date
+    folder: Path,
+    manifest: Any,
+    semantics: Semantics,
+    database: Mapping[str, Any],
+    business_date: date,
 ) -> tuple[Assets, bytes]:
     """The assets of a folder, checked against dbt's manifest, and the bundle of them.
 
     Raises:
-        LakehouseError: see `read` and `columns_of`.
+        LakehouseError: see `read`, `columns_of` and `metrics_of`.
     """
     assets = read(folder)
     models = models_of(manifest)
     columns, _ = columns_of(assets, models)
-    return assets, packed(bundle(assets, columns, models, database, business_date))
+    metrics = metrics_of(assets, columns, semantics)
+    files = bundle(assets, columns, models, metrics, database, business_date)
+    return assets, packed(files)
 
 
 def deploy(superset: Superset, assets: Assets, content: bytes, *, prune: bool) -> Deployed:

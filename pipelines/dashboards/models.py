@@ -13,6 +13,7 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from pipelines.dashboards.assets import Assets, Dataset, broken
+from pipelines.semantics import Metric, Semantics
 
 _PUBLISHED = ("marts", "features", "predictions", "quality")
 # DuckDB's and Trino's are alike in what datasets may say.
@@ -135,12 +136,38 @@ def _of_dataset(dataset: Dataset, columns: Mapping[str, Column]) -> list[str]:
     named = {*dataset.labels, *dataset.describes, *([dataset.time] if dataset.time else [])}
     wrong = [f"there is no column {name}" for name in sorted(named - set(columns))]
     wrong += [f"nobody describes the column {n}" for n, c in columns.items() if not c.description]
-    for name, metric in dataset.metrics.items():
-        try:
-            tree = sqlglot.parse_one(metric.expression, dialect=_DIALECT)
-        except SqlglotError as error:
-            wrong.append(f"the metric {name} is no SQL: {' '.join(str(error).split())}")
-            continue
-        unknown = {column.name for column in tree.find_all(exp.Column)} - set(columns)
-        wrong += [f"the metric {name} names no column: {column}" for column in sorted(unknown)]
     return wrong
+
+
+def metrics_of(
+    assets: Assets, columns: Mapping[str, Mapping[str, Column]], semantics: Semantics
+) -> dict[str, list[Metric]]:
+    """The metrics of each dataset, as dbt's semantic models define them.
+
+    Raises:
+        LakehouseError: one is not defined on the dataset's model, is no aggregate of it, or reads
+            a column that the dataset's query leaves out; all are told at once.
+    """
+    wrong: list[str] = []
+    found: dict[str, list[Metric]] = {}
+    for name, dataset in assets.datasets.items():
+        told = f"datasets/{name}.yaml"
+        defined = {metric.name: metric for metric in semantics.metrics_of(dataset.model)}
+        found[name] = []
+        for asked in dataset.metrics:
+            metric = defined.get(asked)
+            if metric is None:
+                wrong.append(f"{told}: no semantic model defines {asked} on {dataset.model}")
+            elif metric.expression is None:
+                wrong.append(f"{told}: {asked} cannot be told there: {metric.reason}")
+            else:
+                tree = sqlglot.parse_one(metric.expression, dialect=_DIALECT)
+                named = {column.name for column in tree.find_all(exp.Column)}
+                wrong += [
+                    f"{told}: {asked} reads {column}, which the query leaves out"
+                    for column in sorted(named - set(columns[name]))
+                ]
+                found[name].append(metric)
+    if wrong:
+        raise broken(wrong)
+    return found
