@@ -23,6 +23,7 @@ from pipelines.commands import (
     landing,
     lineage,
     maintain,
+    metrics,
     models,
     publish,
     resnapshot,
@@ -94,6 +95,7 @@ for command in (
     init_env.init_env,
     verify.verify,
     lineage.lineage,
+    metrics.metrics,
     train.train,
     score.score,
 ):
