@@ -25,6 +25,7 @@ from pipelines.commands import (
     maintain,
     models,
     publish,
+    report,
     resnapshot,
     score,
     shop,
@@ -96,6 +97,7 @@ for command in (
     lineage.lineage,
     train.train,
     score.score,
+    report.report,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")
