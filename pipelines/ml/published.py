@@ -1,4 +1,4 @@
-"""What training, inference and reports read: published tables, each at the version that readers see."""
+"""What models and reports read: published tables, each at the version that readers see."""
 
 from __future__ import annotations
 

@@ -193,7 +193,7 @@ limit {_LISTED}"""
             Column("daily_demand", "Pieces sold a day", Kind.tenths),
             Column("reorder_point", "Reorder point, pieces", Kind.whole),
         ],
-        empty="Nothing is out of stock.",
+        empty=f"Nothing is out of stock as of {frame.today}.",
         note=_as_of_today(frame, f"The {_LISTED} of most demand."),
     )
 
@@ -255,7 +255,7 @@ limit {_LISTED}"""
             Column("stock_out_date", "Runs out", Kind.day),
             Column("order_quantity", "Pieces to order", Kind.whole),
         ],
-        empty="Nothing is to be ordered.",
+        empty=f"Nothing is to be ordered as of {frame.today}.",
         note=_as_of_today(
             frame, f"The {_LISTED} that run out first. Lead time and reserve are assumptions."
         ),
@@ -286,7 +286,7 @@ limit {_LISTED}"""
             Column("days_of_cover", "Stock lasts", Kind.days),
             Column("order_quantity", "Pieces to order", Kind.whole),
         ],
-        empty="Nothing is below its reorder point.",
+        empty=f"Nothing is below its reorder point as of {frame.today}.",
         note=_as_of_today(
             frame,
             f"There are no forecasts: the {_LISTED} of least cover at the demand of the last "
@@ -327,7 +327,7 @@ limit {_LISTED}"""
             Column("days_of_cover", "Stock lasts", Kind.days),
             Column("list_value", "At list price", Kind.usd),
         ],
-        empty=f"No stock lasts {_SLOW_DAYS} days or more.",
+        empty=f"No stock lasts {_SLOW_DAYS} days or more as of {frame.today}.",
         note=_as_of_today(
             frame,
             f"The {_LISTED} of most value whose stock lasts {_SLOW_DAYS} days or more, or that "

@@ -51,7 +51,12 @@ class Period:
         if self.span is Span.month:
             return f"{self.first:%B %Y}"
         year, week, _ = self.first.isocalendar()
-        return f"week {week} of {year} ({_in_full(self.first)} – {_in_full(self.last)})"
+        first = str(self.first.day)
+        if self.first.month != self.last.month:
+            first += f" {self.first:%B}"
+        if self.first.year != self.last.year:
+            first += f" {self.first.year}"
+        return f"week {week} of {year} ({first} – {_in_full(self.last)})"
 
 
 def last_whole(span: Span, until: date) -> Period:

@@ -12,6 +12,7 @@ from typing import Any
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.lake.files import replace_text
 from pipelines.lake.publish import Manifest
+from pipelines.ml.goods import is_goods
 from pipelines.ml.published import Published, published
 from pipelines.reports import inventory, sales
 from pipelines.reports.page import page
@@ -162,9 +163,14 @@ def _frame(lake: Published, settings: Settings, span: Span, until: date | None) 
         )
     has_forecast = bool(_rows(lake, f"select 1 as one from {_PROJECTION} limit 1", [_PROJECTION]))
     today = date.fromisoformat(str(lake.manifest.business_date))
-    named = (name.strip() for name in settings.departments_left_out.split(","))
-    left_out = tuple(filter(None, named))
-    return Frame(period, today, known["first_day"], left_out, has_forecast)
+    return Frame(
+        period,
+        today,
+        known_from=known["first_day"],
+        left_out=settings.departments_left_out.replace(",", ", "),
+        is_goods=is_goods(settings, "d"),
+        has_forecast=has_forecast,
+    )
 
 
 def _fill(lake: Published, section: Section) -> Filled:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from pipelines.lake.sql import literal
 from pipelines.reports.charts import BLUE, ORANGE, Line, bars, lines
 from pipelines.reports.figures import Kind, written
 from pipelines.reports.period import Span
@@ -46,17 +45,13 @@ def sections(frame: Frame) -> list[Section]:
 
 
 def _headline(frame: Frame) -> Section:
-    no_goods = ", ".join(literal(department) for department in frame.departments_left_out)
-    of_goods = ""
-    if no_goods:
-        of_goods = f" filter (where coalesce(d.department, '') not in ({no_goods}))"
     counted = f"""{sql_periods(frame)},
 counted as (
     select
         p.back,
         coalesce(sum(s.net_amount), 0) as revenue,
         coalesce(sum(s.gross_amount), 0) as gross_amount,
-        coalesce(sum(s.quantity){of_goods}, 0) as pieces,
+        coalesce(sum(s.quantity) filter (where {frame.is_goods}), 0) as pieces,
         count(distinct s.order_id) as orders
     from periods as p
     left join {_SALES} as s on s.sale_date between p.first_day and p.last_day
@@ -77,13 +72,9 @@ counted as (
         columns=headline_columns(frame),
         empty="Nothing was sold.",
         note="Basket value is revenue by order; price realisation is net of gross revenue; "
-        f"{_left_out(frame)}. {comparison_note(frame)} {RELATIVE}",
+        f"pieces leave out these departments: {frame.left_out or 'none'}. "
+        f"{comparison_note(frame)} {RELATIVE}",
     )
-
-
-def _left_out(frame: Frame) -> str:
-    named = ", ".join(frame.departments_left_out)
-    return f"pieces leave out what is no goods in pieces ({named})" if named else "all pieces count"
 
 
 def _daily(frame: Frame) -> Section:

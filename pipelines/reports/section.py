@@ -22,14 +22,16 @@ class Frame:
     Attributes:
         today: the business date of the publication.
         known_from: first day of which the lake has sales.
-        departments_left_out: those whose lines are no goods in pieces.
+        left_out: departments whose lines are no goods in pieces, as settings name them.
+        is_goods: condition in SQL on the product `d` that leaves them out.
         has_forecast: whether stock has been projected upon forecasts.
     """
 
     period: Period
     today: date
     known_from: date
-    departments_left_out: Sequence[str] = ()
+    left_out: str = ""
+    is_goods: str = "true"
     has_forecast: bool = False
 
     @property
