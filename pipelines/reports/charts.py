@@ -104,7 +104,8 @@ def bars(title: str, labels: Sequence[str], values: Sequence[float], told: Seque
 
 def _ticks(highest: float) -> list[float]:
     """Round values from 0 to at least the highest."""
-    rough = (highest if highest > 0 else 1) / _TICKS
+    highest = highest if highest > 0 else 1.0
+    rough = highest / _TICKS
     power: float = 10.0 ** math.floor(math.log10(rough))
     step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= rough)
     # What is a hair above a tick by rounding alone needs no further one.
