@@ -71,7 +71,8 @@ def send(server: MailServer, subject: str, text: str, attached: Sequence[Path]) 
     message["Subject"] = subject
     message["From"] = server.sender
     message["To"] = server.recipients
-    message.set_content(text)
+    # Not every server passes on what has eight bits.
+    message.set_content(text, cte="quoted-printable")
     for file in attached:
         message.add_attachment(
             file.read_bytes(), maintype="text", subtype="html", filename=file.name

@@ -149,7 +149,9 @@ def test_a_chart_of_zeros_has_an_axis() -> None:
 
 @pytest.mark.parametrize("span", list(Span))
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_each_figure_is_what_its_query_gives(subject: Subject, span: Span, shop: Settings) -> None:
+def test_each_figure_is_what_its_query_gives(
+    subject: Subject, span: Span, shop: Settings, ask: Ask
+) -> None:
     made = make(shop, subject, span)
     sections = read(made.html)
     assert assert_told_truly(sections, ask) > 40
