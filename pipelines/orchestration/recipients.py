@@ -30,14 +30,7 @@ def blocks(settings: Settings) -> dict[str, Block]:
     Raises:
         UsageError: a server for e-mail is told without sender or recipient.
     """
-    found: dict[str, Block] = {}
-    if settings.notify_webhook:
-        content = {"subject": "{{subject}}", "body": "{{body}}"}
-        found["lakehouse-webhook"] = _webhook("lakehouse", settings.notify_webhook, content)
-    if settings.notify_slack:
-        # What Slack's own block would send, which knows no other server of the same format.
-        content = {"text": "*{{subject}}*\n{{body}}"}
-        found["lakehouse-slack"] = _webhook("slack", settings.notify_slack, content)
+    found: dict[str, Block] = {**_webhooks(settings)}
     if settings.notify_smtp:
         # Prefect's block for e-mail knows one company only; this one hands over any address that
         # Apprise knows.
@@ -82,14 +75,24 @@ def deliver(settings: Settings, subject: str, text: str, attached: Sequence[Path
         UsageError: as `blocks`.
     """
     sends: dict[str, Callable[[], None]] = {
-        name: partial(_notify, block, text, subject)
-        for name, block in blocks(settings).items()
-        if name != _EMAIL
+        name: partial(_notify, block, text, subject) for name, block in _webhooks(settings).items()
     }
     if settings.notify_smtp:
         # Prefect's blocks attach nothing.
         sends[_EMAIL] = partial(mail.send, mail.mail_server(settings), subject, text, attached)
     return _each(sends)
+
+
+def _webhooks(settings: Settings) -> dict[str, CustomWebhookNotificationBlock]:
+    found = {}
+    if settings.notify_webhook:
+        content = {"subject": "{{subject}}", "body": "{{body}}"}
+        found["lakehouse-webhook"] = _webhook("lakehouse", settings.notify_webhook, content)
+    if settings.notify_slack:
+        # What Slack's own block would send, which knows no other server of the same format.
+        content = {"text": "*{{subject}}*\n{{body}}"}
+        found["lakehouse-slack"] = _webhook("slack", settings.notify_slack, content)
+    return found
 
 
 def _each(sends: Mapping[str, Callable[[], None]]) -> list[str]:
