@@ -214,6 +214,7 @@ def _promoted(frame: Frame) -> Section:
 
 
 def _clients(frame: Frame) -> Section:
+    previous = _if_known(frame, "count(distinct s.client_id) filter (where p.back = 1)")
     query = f"""with {sql_periods(frame)},
 first_sales as (
     select client_id, min(sale_date) as first_sale_date
@@ -225,7 +226,7 @@ counted as (
     select
         case when f.first_sale_date >= p.first_day then 'New' else 'Returning' end as name,
         count(distinct s.client_id) filter (where p.back = 0) as clients,
-        count(distinct s.client_id) filter (where p.back = 1) as previous,
+        {previous} as previous,
         coalesce(sum(s.net_amount) filter (where p.back = 0), 0) as revenue
     from periods as p
     inner join {_SALES} as s on s.sale_date between p.first_day and p.last_day
@@ -332,6 +333,7 @@ def _compared(
     """
     period = frame.period
     first, begin = sql_day(period.first), sql_day(period.before.first)
+    previous = _if_known(frame, "coalesce(sum(net_amount) filter (where not is_now), 0)")
     return f"""with sold as (
     select
         {key} as name,
@@ -348,7 +350,7 @@ compared as (
         name,
         also,
         coalesce(sum(net_amount) filter (where is_now), 0) as revenue,
-        coalesce(sum(net_amount) filter (where not is_now), 0) as previous,
+        {previous} as previous,
         count(distinct order_id) filter (where is_now) as orders
     from sold
     group by name, also
@@ -370,6 +372,11 @@ from shared
 where {only}
 order by {order}, name, also
 limit 10"""
+
+
+def _if_known(frame: Frame, previous: str) -> str:
+    """An expression over the period before, or nothing where the lake does not know it whole."""
+    return previous if frame.earlier else "cast(null as double)"
 
 
 def _compared_columns(name: str) -> list[Column]:

@@ -225,6 +225,17 @@ def test_the_first_week_is_compared_with_nothing(shop: Settings) -> None:
     assert "nothing can have fallen" in named(made, "Falling").said[0]
 
 
+def test_a_period_that_is_known_in_part_is_not_compared_with(shop: Settings) -> None:
+    # Of December, the lake knows the last six days.
+    made = make(shop, Subject.sales, Span.month, date(2017, 1, 31))
+    for title in ("Departments", "Stores", "Top products", "New and"):
+        section = named(made, title)
+        before = section.columns.index("previous")
+        assert section.rows
+        assert {row[before] for row in section.rows} == {"–"}
+    assert "nothing can have fallen" in named(made, "Falling").said[0]
+
+
 def test_the_same_publication_gives_the_same_page(shop: Settings) -> None:
     assert make(shop, Subject.sales).html == make(shop, Subject.sales).html
 
