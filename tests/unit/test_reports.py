@@ -256,6 +256,23 @@ def test_before_the_first_publication_the_remedy_is_a_run(tmp_path: Path) -> Non
     assert "lakehouse run" in caught.value.remedy
 
 
+def test_a_mart_that_is_not_published_is_named(tmp_path: Path) -> None:
+    settings = publish_shop(tmp_path / "lake")
+    place = settings.published / "manifest.json"
+    content = json.loads(place.read_text())
+    del content["tables"]["marts.mart_stock_coverage"]
+    place.write_text(json.dumps(content))
+    with pytest.raises(LakehouseError, match=r"marts\.mart_stock_coverage is not published"):
+        make(settings, Subject.inventory)
+
+
+def test_where_nothing_is_published_beside_what_is_built_there_are_no_reports(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(UsageError, match="on spark nothing is published"):
+        make(Settings(home=tmp_path, target="spark", _env_file=None), Subject.sales)
+
+
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_a_period_before_the_data_is_refused(subject: Subject, shop: Settings) -> None:
     with pytest.raises(LakehouseError, match=r"nothing was sold in week 44 of 2016.*2016-12-26"):
