@@ -26,6 +26,7 @@ from pipelines.commands import (
     metrics,
     models,
     publish,
+    report,
     resnapshot,
     score,
     shop,
@@ -98,6 +99,7 @@ for command in (
     metrics.metrics,
     train.train,
     score.score,
+    report.report,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.ml.goods import is_goods
 from pipelines.ml.kind import Facts
-from pipelines.ml.kinds.goods import is_goods
 from pipelines.ml.published import Published
 from pipelines.ml.trial import CHALLENGER, CHAMPION, Check, Part, Trial
 from pipelines.recommendation import saved
