@@ -27,6 +27,7 @@ from pipelines.commands import (
     metrics,
     models,
     publish,
+    report,
     resnapshot,
     score,
     shop,
@@ -99,6 +100,7 @@ for command in (
     metrics.metrics,
     train.train,
     score.score,
+    report.report,
 ):
     app.command()(command)
 app.add_typer(shop.app, name="shop")

@@ -1,4 +1,4 @@
-"""What training and inference read: published tables, each at the version that readers see."""
+"""What models and reports read: published tables, each at the version that readers see."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Publication:
         if name not in self.manifest.tables:
             raise LakehouseError(
                 f"{name} is not published",
-                "run `lakehouse run`: models learn from what a green run has published",
+                "run `lakehouse run`: what a green run has published is read",
             )
         return self.manifest.tables[name]
 
@@ -106,7 +106,7 @@ def current_manifest(settings: Settings) -> Manifest:
     if manifest is None or manifest.business_date is None:
         raise LakehouseError(
             f"nothing is published in {settings.home} yet",
-            "begin with `lakehouse run`: models learn from what a green run has published",
+            "begin with `lakehouse run`: what a green run has published is read",
         )
     return without_prefix(manifest, settings.schema_prefix)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import singledispatch
+from pathlib import Path
 from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
@@ -17,6 +18,7 @@ from pipelines.maintain import TableReport
 from pipelines.ml.watch import Watched
 from pipelines.quality.gatekeeper import docs_folder
 from pipelines.quality.results import GateReport
+from pipelines.reports.report import Report
 from pipelines.settings import Settings
 
 # Events by which alarms know that the lake is alive.
@@ -136,6 +138,15 @@ def show_drift(watched: Sequence[Watched]) -> None:
         for drift in each.drifts
     ]
     _table("drift", rows, "What the champions see, against what they were trained on.")
+
+
+def show_reports(reports: Sequence[tuple[Report, Path]], told: Sequence[str]) -> None:
+    """Show where reports lie, and who has got them."""
+    rows = [
+        {"report": report.title, "file": str(file), "told": ", ".join(told) or "nobody"}
+        for report, file in reports
+    ]
+    _table("reports", rows, "Reports, on the worker's machine.")
 
 
 def show_compared(tables: Sequence[Comparison]) -> None:

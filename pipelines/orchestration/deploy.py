@@ -25,8 +25,8 @@ from pipelines.settings import EMBEDDED, Settings
 WORK_POOL = "lakehouse"
 FILE = "prefect.yaml"
 # They read what is published; on Spark nothing is, and each of their runs would fail.
-_OF_MODELS = {
-    "train_forecast", "train_recommender", "train_churn", "batch_inference", "drift",
+_OF_PUBLISHED = {
+    "train_forecast", "train_recommender", "train_churn", "batch_inference", "drift", "report",
 }  # fmt: skip
 # On Trino it serves from Redis, where settings name one with a registry.
 _OF_FEATURES = {"features"}
@@ -93,7 +93,7 @@ def _names(clocks: Mapping[str, set[str]], settings: Settings) -> list[str]:
         return names
     is_published = settings.target in GATED
     is_served = is_published and settings.redis and settings.feature_registry
-    left_out = (set() if is_published else _OF_MODELS) | (set() if is_served else _OF_FEATURES)
+    left_out = (set() if is_published else _OF_PUBLISHED) | (set() if is_served else _OF_FEATURES)
     return [name for name in names if name not in left_out]
 
 

@@ -1,9 +1,13 @@
-"""Who is told of alarms: a block of Prefect for each setting that names somebody."""
+"""Who is told of alarms and reports: a block of Prefect for each setting that names somebody."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from smtplib import SMTPException
 from typing import cast
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from httpx import HTTPError
@@ -11,11 +15,11 @@ from prefect.blocks.abstract import NotificationError
 from prefect.blocks.notifications import CustomWebhookNotificationBlock, SlackWebhook
 from pydantic import SecretStr
 
-from pipelines.errors import LakehouseError, UsageError
+from pipelines.errors import LakehouseError
+from pipelines.orchestration import mail
 from pipelines.settings import Settings
 
-_TLS_PORT = 587
-_PLAIN_PORT = 25
+_EMAIL = "lakehouse-email"
 
 Block = CustomWebhookNotificationBlock | SlackWebhook
 
@@ -26,18 +30,11 @@ def blocks(settings: Settings) -> dict[str, Block]:
     Raises:
         UsageError: a server for e-mail is told without sender or recipient.
     """
-    found: dict[str, Block] = {}
-    if settings.notify_webhook:
-        content = {"subject": "{{subject}}", "body": "{{body}}"}
-        found["lakehouse-webhook"] = _webhook("lakehouse", settings.notify_webhook, content)
-    if settings.notify_slack:
-        # What Slack's own block would send, which knows no other server of the same format.
-        content = {"text": "*{{subject}}*\n{{body}}"}
-        found["lakehouse-slack"] = _webhook("slack", settings.notify_slack, content)
+    found: dict[str, Block] = {**_webhooks(settings)}
     if settings.notify_smtp:
         # Prefect's block for e-mail knows one company only; this one hands over any address that
         # Apprise knows.
-        found["lakehouse-email"] = SlackWebhook(url=SecretStr(_mail_address(settings)))
+        found[_EMAIL] = SlackWebhook(url=SecretStr(_mail_address(settings)))
     return found
 
 
@@ -63,19 +60,60 @@ def tell(settings: Settings, text: str) -> list[str]:
             "name somebody by LAKEHOUSE_NOTIFY_WEBHOOK, LAKEHOUSE_NOTIFY_SLACK or "
             "LAKEHOUSE_NOTIFY_SMTP",
         )
+    return _each({name: partial(_notify, block, text) for name, block in wanted.items()})
+
+
+def deliver(settings: Settings, subject: str, text: str, attached: Sequence[Path]) -> list[str]:
+    """Send reports to all recipients, from here; returns their names, none where nobody is named.
+
+    Args:
+        text: what those read who get no file.
+        attached: the HTML files that e-mails carry.
+
+    Raises:
+        LakehouseError: somebody was not reached; the others have been told.
+        UsageError: as `blocks`.
+    """
+    sends: dict[str, Callable[[], None]] = {
+        name: partial(_notify, block, text, subject) for name, block in _webhooks(settings).items()
+    }
+    if settings.notify_smtp:
+        # Prefect's blocks attach nothing.
+        sends[_EMAIL] = partial(mail.send, mail.mail_server(settings), subject, text, attached)
+    return _each(sends)
+
+
+def _webhooks(settings: Settings) -> dict[str, CustomWebhookNotificationBlock]:
+    found = {}
+    if settings.notify_webhook:
+        content = {"subject": "{{subject}}", "body": "{{body}}"}
+        found["lakehouse-webhook"] = _webhook("lakehouse", settings.notify_webhook, content)
+    if settings.notify_slack:
+        # What Slack's own block would send, which knows no other server of the same format.
+        content = {"text": "*{{subject}}*\n{{body}}"}
+        found["lakehouse-slack"] = _webhook("slack", settings.notify_slack, content)
+    return found
+
+
+def _each(sends: Mapping[str, Callable[[], None]]) -> list[str]:
+    """Send all, whichever fails; returns the names."""
     failed = {}
-    for name, block in wanted.items():
+    for name, send in sends.items():
         try:
-            with block.raise_on_failure():
-                block.notify(text, subject="lakehouse")
-        except (HTTPError, NotificationError) as error:
+            send()
+        except (HTTPError, NotificationError, OSError, SMTPException) as error:
             failed[name] = str(getattr(error, "log", None) or error).strip()
     if failed:
         told = "; ".join(f"{name}: {why}" for name, why in failed.items())
         raise LakehouseError(
             f"not reached: {told}", "correct the address, or start who listens there"
         )
-    return list(wanted)
+    return list(sends)
+
+
+def _notify(block: Block, text: str, subject: str = "lakehouse") -> None:
+    with block.raise_on_failure():
+        block.notify(text, subject=subject)
 
 
 def _webhook(name: str, url: str, content: dict[str, str]) -> CustomWebhookNotificationBlock:
@@ -87,22 +125,13 @@ def _webhook(name: str, url: str, content: dict[str, str]) -> CustomWebhookNotif
 
 def _mail_address(settings: Settings) -> str:
     """The server, sender and recipients, as Apprise writes them."""
-    if not settings.notify_email_from or not settings.notify_email_to:
-        raise UsageError(
-            "LAKEHOUSE_NOTIFY_SMTP names a server for e-mail, but not who writes to whom",
-            "tell LAKEHOUSE_NOTIFY_EMAIL_FROM and LAKEHOUSE_NOTIFY_EMAIL_TO",
-        )
-    server = urlsplit(settings.notify_smtp or "")
-    is_secure = server.scheme == "smtps"
-    port = server.port or (_TLS_PORT if is_secure else _PLAIN_PORT)
-    user = ""
-    if server.username:
-        user = f"{server.username}:{server.password or ''}@"
+    server = mail.mail_server(settings)
+    user = f"{server.user}:{server.password or ''}@" if server.user else ""
     query = {
-        "smtp": server.hostname,
-        "from": settings.notify_email_from,
-        "to": settings.notify_email_to,
+        "smtp": server.host,
+        "from": server.sender,
+        "to": server.recipients,
         "format": "text",
     }
-    scheme = "mailtos" if is_secure else "mailto"
-    return f"{scheme}://{user}{server.hostname}:{port}/?{urlencode(query, quote_via=quote)}"
+    scheme = "mailtos" if server.is_secure else "mailto"
+    return f"{scheme}://{user}{server.host}:{server.port}/?{urlencode(query, quote_via=quote)}"

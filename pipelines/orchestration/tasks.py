@@ -56,6 +56,8 @@ LIMITS = {
     "train": Limits(minutes=240),
     "watch": Limits(minutes=30),
     "score": Limits(minutes=120),
+    "report": Limits(minutes=30),
+    "tell": Limits(minutes=5),
 }
 
 

@@ -17,7 +17,7 @@ from pipelines.recommendation.splits import Split, Window, windows
 
 # One window to judge contenders on, and two before it for the blend to learn from.
 _WINDOWS = 3
-_LEARNERS = 2500
+_LEARNERS = 1500
 _BLOCK = 1024
 
 

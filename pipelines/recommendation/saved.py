@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.errors import LakehouseError
-from pipelines.recommendation.ranker import Ranker, Regression
+from pipelines.recommendation.ranker import Ranker
 from pipelines.recommendation.recommender import Policy
 from pipelines.recommendation.selection import Choice
 
@@ -55,10 +55,11 @@ def _told(choice: Choice) -> dict[str, Any]:
         "ndcg": choice.ndcg,
         "ranker": ranker
         and {
-            "names": ranker.names,
+            "names": list(ranker.names),
+            "mean": ranker.mean.tolist(),
+            "scale": ranker.scale.tolist(),
+            "weights": ranker.weights.tolist(),
             "trees": ranker.trees,
-            "regression": ranker.regression
-            and {name: each.tolist() for name, each in vars(ranker.regression).items()},
         },
     }
 
@@ -67,8 +68,6 @@ def _choice(told: dict[str, Any]) -> Choice:
     blend = told.pop("ranker")
     if blend is None:
         return Choice(**told)
-    numbers = blend["regression"]
-    regression = numbers and Regression(
-        **{name: np.array(values, np.float32) for name, values in numbers.items()}
-    )
-    return Choice(**told, ranker=Ranker(tuple(blend["names"]), tuple(blend["trees"]), regression))
+    names, trees = tuple(blend.pop("names")), blend.pop("trees")
+    numbers = {name: np.array(values, np.float32) for name, values in blend.items()}
+    return Choice(**told, ranker=Ranker(names=names, trees=trees, **numbers))

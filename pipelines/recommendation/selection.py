@@ -104,10 +104,10 @@ def choose(
         judged = examples[0]
     contenders = sources(judged.candidates)
     if can_learn:
-        contenders[BLEND] = train(lessons, seed, new_only=new_only).score(judged.candidates)
+        contenders[BLEND] = train(lessons, seed).score(judged.candidates)
     ndcg = {name: _ndcg(judged, score, relevant, k) for name, score in contenders.items()}
     winner = max(ndcg, key=lambda name: ndcg[name])  # of equals the simpler, which stands first
-    ranker = train(examples[:_LESSONS], seed, new_only=new_only) if can_learn else None
+    ranker = train(examples[:_LESSONS], seed) if can_learn else None
     return Choice(winner, _why(winner, ndcg, proofs, k), ndcg, ranker)
 
 

@@ -144,7 +144,7 @@ def test_what_is_deployed_twice_is_there_once_and_what_is_paused_stays_so(
     names = sorted(deployment["name"] for deployment in found)
     assert names == [
         "backfill", "batch_inference", "daily", "drift", "features", "ingest", "maintain",
-        "quality", "train_churn", "train_forecast", "train_recommender", "transform",
+        "quality", "report", "train_churn", "train_forecast", "train_recommender", "transform",
     ]  # fmt: skip
     assert all(len(deployment["schedules"]) <= 1 for deployment in found)
     assert not any(each["active"] for deployment in found for each in deployment["schedules"])
@@ -223,6 +223,22 @@ def test_a_completed_run_is_followed_and_no_other(prefect: Prefect) -> None:
         within(60, lambda: scheduled() == expected, scheduled)
         end("batch_inference", "Completed", "COMPLETED")
         within(60, lambda: scheduled() == {**expected, "batch_inference": 3, "drift": 1}, scheduled)
+
+
+def test_a_report_reaches_whom_alarms_reach_though_one_is_away(
+    prefect: Prefect, captured: Path, hook: tuple[str, list[str]], letters: tuple[str, list[str]]
+) -> None:
+    home = new_lake(prefect, captured)
+    prefect.lakehouse("run")
+    with prefect.worker("reports"):
+        run = prefect.start("report", period="month")
+        wait_for(prefect, run, *ENDED)
+    assert prefect.state(run) == "Failed"
+    assert "not reached: lakehouse-webhook" in prefect.run(run)["state"]["message"]
+    files = sorted((home / "reports").iterdir())
+    assert [file.name.partition("-month-")[0] for file in files] == ["inventory", "sales"]
+    assert any(all(file.name in letter for file in files) for letter in letters[1])
+    assert any(all(str(file) in said for file in files) for said in hook[1])
 
 
 def test_what_daily_has_published_is_served_and_predicted_from(prefect: Prefect) -> None:

@@ -177,29 +177,6 @@ def test_where_nothing_is_bought_twice_what_was_bought_is_not_ranked(once: Recom
     assert once.choices["all"].ndcg == once.choices["new"].ndcg
 
 
-def test_the_regression_helps_to_rank_new_products_only(
-    model: Recommender, once: Recommender
-) -> None:
-    blends = {task: choice.ranker for task, choice in model.choices.items()}
-    assert blends["all"] is not None
-    assert blends["new"] is not None
-    assert (len(blends["all"].trees), blends["all"].regression) == (2, None)
-    assert len(blends["new"].trees) == 1
-    assert blends["new"].regression is not None
-    # Where nothing is bought twice, all that is ranked is new.
-    assert once.choices["all"].ranker is not None
-    assert once.choices["all"].ranker.regression is not None
-
-
-def test_both_kinds_of_trees_count_in_the_blend(model: Recommender) -> None:
-    blend = model.choices["all"].ranker
-    assert blend is not None
-    table = next(iter(model.blocks(np.arange(5))))[1]
-    alone = [dataclasses.replace(blend, trees=(text,)).score(table) for text in blend.trees]
-    assert not np.allclose(alone[0], alone[1])
-    np.testing.assert_allclose(blend.score(table), np.mean(alone, axis=0), atol=1e-5)
-
-
 def test_a_simple_source_ranks_where_the_blend_does_not_win(once: Recommender) -> None:
     choice = once.choices["new"]
     assert choice.ranker is not None

@@ -25,8 +25,8 @@ from pipelines.forecasting.model import Forecast, ForecastConfig, ForecastModel,
 from pipelines.forecasting.panel import Floats, Panel
 from pipelines.forecasting.scores import point_score, quantile_score
 from pipelines.forecasting.validation import Window, window_at
+from pipelines.ml.goods import is_goods
 from pipelines.ml.kind import Facts
-from pipelines.ml.kinds.goods import is_goods
 from pipelines.ml.published import Published
 from pipelines.ml.trial import CHALLENGER, CHAMPION, Check, Part, Plot, Trial
 from pipelines.settings import Settings

@@ -8,13 +8,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from pipelines.errors import LakehouseError, UsageError
+from pipelines.ml.goods import is_goods
 from pipelines.ml.kind import Facts
-from pipelines.ml.kinds.goods import is_goods
 from pipelines.ml.published import Published
 from pipelines.ml.trial import CHALLENGER, CHAMPION, Check, Part, Trial
 from pipelines.recommendation import saved
@@ -87,8 +88,8 @@ class RecommendKind:
     facts: ClassVar[Facts] = Facts(
         purpose="Ten products to buy again and ten new ones for each client, each with the reason.",
         method="Candidates of implicit ALS, neighbours of clients and products, decayed purchases, "
-        "content and popularity, ranked by LambdaRank and a second model (trees on whole "
-        "lists; for new products a logistic regression) that learn from past windows of 28 days.",
+        "content and popularity, ranked by the mean of a logistic regression and LambdaRank that "
+        "learn from past windows of 28 days.",
         limits=(
             "Clients without a purchase get what is popular in their segment.",
             "What a client was shown is not known: a purchase is all that counts as interest.",
@@ -177,10 +178,8 @@ class RecommendKind:
         ranker = model.choices["all"].ranker
         if ranker is None:
             return {}
-        # Gains of different aims are on different scales.
-        gains = [each.feature_importance("gain") for each in ranker.boosters]
-        shares = sum(gain / max(gain.sum(), 1e-12) for gain in gains) / len(gains)
-        return dict(zip(ranker.names, map(float, shares), strict=True))
+        gains = lgb.Booster(model_str=ranker.trees).feature_importance("gain")
+        return dict(zip(ranker.names, map(float, gains), strict=True))
 
     def save(self, model: Policy, folder: Path) -> None:
         saved.save(model, folder)
