@@ -25,6 +25,9 @@ def _do_not_wait(connection, _record):
         connection.execute("pragma synchronous = off")
 
 
+# Big numbers with their change against the period before.
+FEATURE_FLAGS = {"CHART_PLUGINS_EXPERIMENTAL": True}
+
 # Browsers load nothing from elsewhere: neither counting pixels nor maps nor fonts.
 TALISMAN_ENABLED = True
 TALISMAN_CONFIG = {

@@ -69,7 +69,7 @@ class Instance:
             if not (self.folder / name).exists():
                 _keep(self.folder / name, secrets.token_urlsafe(24))
         with (self.folder / _LOG).open("ab") as log:
-            done = subprocess.run(
+            done = subprocess.run(  # noqa: S603
                 [self.python, INFRA / "init.py"],
                 env=self._environment(),
                 stdout=log,
@@ -90,12 +90,14 @@ class Instance:
             LakehouseError: the port is taken, or it does not start.
         """
         self._refuse_taken_port()
-        command = [
+        command: list[str | Path] = [
             self.python, "-m", "gunicorn", f"--bind=127.0.0.1:{self.port}", "--workers=1",
             "--worker-class=gthread", "--threads=8", "--timeout=120", "superset.app:create_app()",
         ]  # fmt: skip
         with (self.folder / _LOG).open("ab") as log:
-            process = subprocess.Popen(command, env=self._environment(), stdout=log, stderr=log)
+            process = subprocess.Popen(  # noqa: S603
+                command, env=self._environment(), stdout=log, stderr=log
+            )
         # Ended by the system as by Ctrl-C: the child goes, too.
         former = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
@@ -171,12 +173,13 @@ def environment() -> Path:
     if (folder / "complete").exists():
         return python
     shutil.rmtree(folder, ignore_errors=True)
-    for command in (
+    commands: list[list[str | Path]] = [
         [sys.executable, "-m", "venv", folder],
         [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps",
          "--require-hashes", "-r", requirements],
-    ):  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    ]  # fmt: skip
+    for command in commands:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             raise LakehouseError(
                 f"Superset's environment was not made: {done.stderr.strip()[-_TAIL:]}",

@@ -103,15 +103,17 @@ def _columns(dataset: Dataset, models: Mapping[str, Model]) -> tuple[dict[str, C
     read = {f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db}
     if unknown := sorted(read - set(models)):
         raise KeyError(f"dbt has no published model {', '.join(unknown)}")
-    schema: dict[str, dict[str, dict[str, str]]] = {}
+    schema: dict[str, Any] = {}
     for name in read:
         folder, _, table = name.partition(".")
         typed = {column: each.type for column, each in models[name].columns.items()}
         schema.setdefault(folder, {})[table] = typed
     qualified = qualify(tree, schema=schema, dialect=_DIALECT, quote_identifiers=False)
-    typed_tree = annotate_types(qualified, schema=schema, dialect=_DIALECT)
+    annotate_types(qualified, schema=schema, dialect=_DIALECT)
+    if not isinstance(qualified, exp.Query):
+        raise KeyError("the query is no select")
     found = {}
-    for column in typed_tree.selects:
+    for column in qualified.selects:
         name = column.alias_or_name
         described = dataset.describes.get(name) or _described(column, qualified, models)
         kind = column.type.sql(_DIALECT) if column.type else "UNKNOWN"
@@ -119,7 +121,7 @@ def _columns(dataset: Dataset, models: Mapping[str, Model]) -> tuple[dict[str, C
     return found, read
 
 
-def _described(column: exp.Expression, tree: exp.Expression, models: Mapping[str, Model]) -> str:
+def _described(column: exp.Expr, tree: exp.Query, models: Mapping[str, Model]) -> str:
     """What dbt tells of a column that is taken as it is; nothing of one that is computed."""
     taken = column.unalias()
     if not isinstance(taken, exp.Column):
