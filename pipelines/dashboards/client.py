@@ -53,8 +53,7 @@ class Superset:
         if answer.status_code == requests.codes.unauthorized and path == "security/login":
             raise LakehouseError(
                 f"Superset at {self._url} refuses the user or the password",
-                "see LAKEHOUSE_SUPERSET_USER and LAKEHOUSE_SUPERSET_PASSWORD; after "
-                "`lakehouse dashboards up --reset` new ones are made",
+                "`lakehouse dashboards up` sets the password that lies in <home>/dashboards/password",
             )
         if not answer.ok:
             raise LakehouseError(
