@@ -53,7 +53,7 @@ class Superset:
         if answer.status_code == requests.codes.unauthorized and path == "security/login":
             raise LakehouseError(
                 f"Superset at {self._url} refuses the user or the password",
-                "`lakehouse dashboards up` sets the password that lies in <home>/dashboards/password",
+                "the password of `lakehouse dashboards up` lies in <home>/dashboards/password",
             )
         if not answer.ok:
             raise LakehouseError(
