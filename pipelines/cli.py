@@ -14,6 +14,7 @@ from pipelines.commands import (
     backfill,
     backtest,
     contract,
+    dashboards,
     dead_letters,
     erase,
     features,
@@ -105,6 +106,7 @@ for command in (
 app.add_typer(shop.app, name="shop")
 app.add_typer(source.app, name="source")
 app.add_typer(contract.app, name="contract")
+app.add_typer(dashboards.app, name="dashboards")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(features.app, name="features")
 app.add_typer(flows.app, name="flows")

@@ -31,6 +31,9 @@ RATELIMIT_STORAGE_URI = _CACHE
 # No worker of Celery runs here: queries are answered at once.
 CELERY_CONFIG = None
 
+# Big numbers with their change against the period before.
+FEATURE_FLAGS = {"CHART_PLUGINS_EXPERIMENTAL": True}
+
 # Browsers load nothing from elsewhere: neither counting pixels nor maps nor fonts.
 TALISMAN_ENABLED = True
 TALISMAN_CONFIG = {

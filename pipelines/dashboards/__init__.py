@@ -1,0 +1,1 @@
+"""Dashboards as code: short YAML, checked against dbt's models, becomes what Superset imports."""

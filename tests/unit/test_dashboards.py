@@ -1,0 +1,272 @@
+"""Dashboards as code: what is shipped stands on dbt's contracts, and what is wrong is named."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from pipelines.dashboards import embedded
+from pipelines.dashboards.assets import Assets, read
+from pipelines.dashboards.bundle import bundle, packed
+from pipelines.dashboards.client import Superset
+from pipelines.dashboards.deploy import deploy
+from pipelines.dashboards.models import Model, columns_of, metrics_of, models_of
+from pipelines.dashboards.published_views import write_views
+from pipelines.dbt_project import Project
+from pipelines.errors import LakehouseError, Unavailable
+from pipelines.semantics import MANIFEST, Semantics
+from pipelines.settings import Settings
+
+FOLDER = embedded.INFRA / "assets"
+TODAY = date(2018, 1, 2)
+
+
+@pytest.fixture(scope="module")
+def dbt(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Model], Semantics]:
+    settings = Settings(_env_file=None, home=tmp_path_factory.mktemp("dashboards") / "lake")
+    models = models_of(Project(settings).manifest)
+    return models, Semantics.read(settings.state / "dbt" / MANIFEST)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(FOLDER, tmp_path / "assets"))
+
+
+def changed(folder: Path, asset: str, **more: Any) -> None:
+    file = folder / f"{asset}.yaml"
+    content = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(content | more))
+
+
+def test_what_is_shipped_stands_on_the_contracts(
+    dbt: tuple[dict[str, Model], Semantics],
+) -> None:
+    models, semantics = dbt
+    assets = read(FOLDER)
+    columns, tables = columns_of(assets, models)
+    assert tables["sales"] == {"marts.fct_sale", "marts.dim_product"}
+    known = models["marts.fct_sale"].columns["net_amount"].description
+    assert columns["sales"]["net_amount"].description == known
+    told = {metric.name: metric for metric in metrics_of(assets, columns, semantics)["sales"]}
+    assert told["revenue"].expression == "sum(net_amount)"
+    assert {"orders", "basket_value"} <= set(told)
+
+
+def without(models: Mapping[str, Model], table: str, column: str) -> dict[str, Model]:
+    kept = {n: c for n, c in models[table].columns.items() if n != column}
+    return dict(models) | {table: replace(models[table], columns=kept)}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "told"),
+    [
+        ("marts.dim_product", "department", r"datasets/sales.yaml: .*department"),
+        ("marts.fct_sale", "net_amount", r"datasets/sales.yaml: .*net_amount"),
+        (
+            "marts.mart_cohort_analysis",
+            "months_since",
+            r"charts/cohort_retention.yaml: the dataset cohorts has no column months_since",
+        ),
+    ],
+)
+def test_a_column_that_dbt_drops_names_the_asset(
+    dbt: tuple[dict[str, Model], Semantics], table: str, column: str, told: str
+) -> None:
+    with pytest.raises(LakehouseError, match=told):
+        columns_of(read(FOLDER), without(dbt[0], table, column))
+
+
+def test_a_model_that_is_not_published_and_a_metric_of_elsewhere_are_refused(
+    dbt: tuple[dict[str, Model], Semantics], folder: Path
+) -> None:
+    models, semantics = dbt
+    changed(folder, "datasets/cohorts", metrics=["cohort_retention", "revenue"])
+    assets = read(folder)
+    columns, _ = columns_of(assets, models)
+    with pytest.raises(
+        LakehouseError, match=r"no semantic model defines revenue on marts\.mart_co"
+    ):
+        metrics_of(assets, columns, semantics)
+    changed(folder, "datasets/cohorts", model="staging.stg_sale")
+    with pytest.raises(LakehouseError, match=r"dbt has no published model staging\.stg_sale"):
+        columns_of(read(folder), models)
+
+
+def test_a_query_that_leaves_out_what_a_metric_reads_is_refused(
+    dbt: tuple[dict[str, Model], Semantics], folder: Path
+) -> None:
+    models, semantics = dbt
+    content = yaml.safe_load((folder / "datasets/sales.yaml").read_text())
+    changed(folder, "datasets/sales", sql=content["sql"].replace("    sale.gross_amount,\n", ""))
+    assets = read(folder)
+    columns, _ = columns_of(assets, models)
+    with pytest.raises(LakehouseError, match="price_realisation reads gross_amount, which the qu"):
+        metrics_of(assets, columns, semantics)
+
+
+@pytest.mark.parametrize(
+    ("asset", "more", "told"),
+    [
+        (
+            "charts/orders",
+            {"dataset": "nowhere"},
+            "charts/orders.yaml: there is no dataset nowhere",
+        ),
+        ("charts/orders", {"parameters": {"metric": "x"}}, "the dataset sales has no metric x"),
+        ("charts/orders", {"colour": "red"}, "charts/orders.yaml: colour: Extra inputs"),
+        ("charts/orders", {"uuid": "1"}, "charts/orders.yaml: uuid: "),
+        ("datasets/cohorts", {"metrics": None}, "datasets/cohorts.yaml: metrics: "),
+        (
+            "dashboards/sales_overview",
+            {"rows": [{"height": 20, "charts": [{"chart": "orders", "width": 7}] * 2}]},
+            "row 1 is 14 columns wide, a dashboard 12",
+        ),
+        (
+            "dashboards/sales_overview",
+            {"rows": [{"height": 20, "charts": [{"chart": "gone", "width": 7}]}]},
+            "dashboards/sales_overview.yaml: there is no chart gone",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_named(
+    folder: Path, asset: str, more: dict[str, Any], told: str
+) -> None:
+    changed(folder, asset, **more)
+    with pytest.raises(LakehouseError) as caught:
+        read(folder)
+    assert told in caught.value.cause
+
+
+def test_all_faults_are_told_at_once(folder: Path) -> None:
+    (folder / "charts" / "orders.yaml").write_text("title: [")
+    (folder / "charts" / "empty.yaml").write_text("")
+    uuid = yaml.safe_load((folder / "datasets/sales.yaml").read_text())["uuid"]
+    changed(folder, "datasets/cohorts", uuid=uuid)
+    with pytest.raises(LakehouseError) as caught:
+        read(folder)
+    for told in (
+        "charts/orders.yaml: is no YAML",
+        "charts/empty.yaml: holds no names",
+        "datasets/sales.yaml: has the uuid of datasets/cohorts.yaml",
+    ):
+        assert told in caught.value.cause
+
+
+@pytest.fixture(scope="module")
+def made(dbt: tuple[dict[str, Model], Semantics]) -> tuple[Assets, dict[str, dict[str, Any]]]:
+    models, semantics = dbt
+    assets = read(FOLDER)
+    columns, _ = columns_of(assets, models)
+    metrics = metrics_of(assets, columns, semantics)
+    database = {"sqlalchemy_uri": "duckdb:///x"}
+    return assets, bundle(assets, columns, models, metrics, database, TODAY)
+
+
+def test_the_bundle_tells_superset_what_dbt_tells(
+    made: tuple[Assets, dict[str, dict[str, Any]]],
+) -> None:
+    _, files = made
+    sales = files["datasets/Lakehouse/sales.yaml"]
+    (day,) = [each for each in sales["columns"] if each["column_name"] == "sale_date"]
+    assert day["is_dttm"]
+    assert day["description"]
+    assert all(column["description"] for column in sales["columns"])
+    (revenue,) = [each for each in sales["metrics"] if each["metric_name"] == "revenue"]
+    assert (revenue["expression"], revenue["verbose_name"]) == ("sum(net_amount)", "Revenue")
+    assert "sales-analytics" in revenue["extra"]
+    assert files["datasets/Lakehouse/cohorts.yaml"]["table_name"] == "mart_cohort_analysis"
+
+
+def test_days_begin_with_those_before_the_business_date(
+    made: tuple[Assets, dict[str, dict[str, Any]]],
+) -> None:
+    _, files = made
+    filters = files["dashboards/sales_overview.yaml"]["metadata"]["native_filter_configuration"]
+    assert filters[0]["defaultDataMask"]["filterState"]["value"] == "2017-10-03 : 2018-01-02"
+    sales = files["datasets/Lakehouse/sales.yaml"]["uuid"]
+    assert [each["targets"][0].get("datasetUuid") for each in filters] == [None, sales, sales]
+
+
+def test_every_chart_has_its_place_in_the_grid(
+    made: tuple[Assets, dict[str, dict[str, Any]]],
+) -> None:
+    assets, files = made
+    tree = files["dashboards/sales_overview.yaml"]["position"]
+    charts = [each for each in tree.values() if isinstance(each, dict) and each["type"] == "CHART"]
+    assert {each["meta"]["uuid"] for each in charts} == {
+        str(c.uuid) for c in assets.charts.values()
+    }
+    for each in charts:
+        assert each["id"] in tree[each["parents"][-1]]["children"]
+    with zipfile.ZipFile(BytesIO(packed(files))) as archive:
+        assert {name.removeprefix("bundle/") for name in archive.namelist()} == set(files)
+
+
+class Server:
+    """What a Superset holds, as far as a deploy asks."""
+
+    def __init__(self, there: dict[str, list[dict[str, Any]]]) -> None:
+        self.there = there
+        self.loaded = b""
+        self.deleted: list[tuple[str, int]] = []
+
+    def load(self, content: bytes) -> None:
+        self.loaded = content
+
+    def all(self, kind: str, columns: list[str]) -> list[dict[str, Any]]:
+        return [{name: each[name] for name in columns} for each in self.there[kind]]
+
+    def delete(self, kind: str, number: int) -> None:
+        self.deleted.append((kind, number))
+
+
+@pytest.mark.parametrize("prune", [False, True])
+def test_what_is_not_in_the_code_is_told_and_deleted_if_asked_for(prune: bool) -> None:
+    assets = read(FOLDER)
+    own = {"id": 1, "uuid": str(assets.charts["orders"].uuid), "slice_name": "Orders"}
+    other = {"id": 2, "uuid": "7b0d1c2e-0000-4000-8000-000000000000", "slice_name": "Scratch"}
+    server: Any = Server({"dashboard": [], "chart": [own, other], "dataset": []})
+    done = deploy(server, assets, b"zip", prune=prune)
+    assert server.loaded == b"zip"
+    assert [(each.kind, each.title) for each in done.foreign] == [("chart", "Scratch")]
+    assert server.deleted == ([("chart", 2)] if prune else [])
+
+
+def test_a_superset_that_is_away_is_told_with_its_remedy() -> None:
+    with pytest.raises(Unavailable, match="dashboards up"):
+        Superset("http://127.0.0.1:1", "admin", "x")
+
+
+def test_a_wrong_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = requests.Response()
+    answer.status_code = 401
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: answer)
+    with pytest.raises(LakehouseError, match="refuses the user or the password"):
+        Superset("http://superset", "admin", "x")
+
+
+def test_before_anything_is_published_there_is_nothing_to_show(tmp_path: Path) -> None:
+    with pytest.raises(LakehouseError, match="nothing is published"):
+        write_views(Settings(_env_file=None, home=tmp_path / "lake"))
+
+
+def test_a_port_that_another_has_is_refused(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        one = embedded.Instance(tmp_path, Path("python"), port)
+        with pytest.raises(LakehouseError, match=f"port {port} is taken"), one.running():
+            pass
