@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipelines.errors import LakehouseError
-from pipelines.settings import Settings
+from pipelines.errors import LakehouseError, UsageError
+from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out
 
 if TYPE_CHECKING:
@@ -37,6 +37,11 @@ def up(
     from pipelines.lake.publish import read_manifest
 
     settings: Settings = context.obj
+    if settings.target != EMBEDDED:
+        raise UsageError(
+            f"dashboards are shown of what is published on this machine, not on {settings.target}",
+            "leave out --target",
+        )
     manifest = write_views(settings)
     with err.status("Superset's environment (a minute, the first time) …") as progress:
         instance = embedded.instance(settings, embedded.environment(), port)
@@ -50,9 +55,9 @@ def up(
             _tell(_deploy(settings, superset, manifest, prune))
             progress.stop()
             out.print(f"\nSuperset: [bold]{instance.url}/[/]", highlight=False)
-            told = f"password [bold]{instance.password}[/], shown once; it is" if is_new else ""
-            where = f"in {instance.folder / 'password'}"
-            out.print(f"user [bold]{embedded.ADMIN}[/], {told} {where}", highlight=False)
+            shown = f" [bold]{instance.password}[/] (shown once)," if is_new else ""
+            kept = instance.folder / "password"
+            out.print(f"user [bold]{embedded.ADMIN}[/], password{shown} in {kept}", highlight=False)
             out.print("Ctrl-C ends it", highlight=False)
             try:
                 while process.poll() is None:

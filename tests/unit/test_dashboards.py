@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import requests
 import yaml
+from typer.testing import CliRunner
 
+from pipelines import cli
 from pipelines.dashboards import embedded
 from pipelines.dashboards.assets import Assets, read
 from pipelines.dashboards.bundle import bundle, packed
@@ -24,7 +26,7 @@ from pipelines.dashboards.deploy import deploy
 from pipelines.dashboards.models import Model, columns_of, metrics_of, models_of
 from pipelines.dashboards.published_views import write_views
 from pipelines.dbt_project import Project
-from pipelines.errors import LakehouseError, Unavailable
+from pipelines.errors import LakehouseError, Unavailable, UsageError
 from pipelines.semantics import MANIFEST, Semantics
 from pipelines.settings import Settings
 
@@ -260,6 +262,12 @@ def test_a_wrong_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_before_anything_is_published_there_is_nothing_to_show(tmp_path: Path) -> None:
     with pytest.raises(LakehouseError, match="nothing is published"):
         write_views(Settings(_env_file=None, home=tmp_path / "lake"))
+
+
+def test_dashboards_of_another_target_are_refused(tmp_path: Path) -> None:
+    arguments = ["--home", str(tmp_path), "--target", "trino", "dashboards", "up"]
+    with pytest.raises(UsageError, match="not on trino"):
+        CliRunner().invoke(cli.app, arguments, catch_exceptions=False)
 
 
 def test_a_port_that_another_has_is_refused(tmp_path: Path) -> None:
