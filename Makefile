@@ -41,7 +41,7 @@ test-mutations: $(VENV)/.dev ## Break the platform in eleven ways, each of which
 	$(BIN)/python -m tests.conformance.mutations
 
 docs: $(VENV)/.dev ## Build the site of the documentation, with the data dictionary, into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "open site/index.html; with search: $(BIN)/python -m http.server --directory site --bind 127.0.0.1"
 
 lint: $(VENV)/.dev ## Check format, style, types, SQL and the layers of the dbt project

@@ -181,9 +181,7 @@ def _table(name: str, node: Any, told: _Told) -> Table:
         description=model.description,
         owner=model.owner,
         key=told.promised[name].key,
-        columns=tuple(
-            _column(name, column, tests, told, model) for column in model.columns
-        ),
+        columns=tuple(_column(name, column, tests, told, model) for column in model.columns),
         references=references,
         materialised=str(node.config.materialized),
         checks=tuple(_in_words(test) for test in tests if not test.column_name),
@@ -241,8 +239,8 @@ _WORDS: dict[str, Callable[[Mapping[str, Any]], str]] = {
 
 
 def _in_words(test: Any) -> str:
-    kind = test.test_metadata.name
-    words = _WORDS.get(kind, lambda kwargs: kind.replace("_", " "))(test.test_metadata.kwargs)
+    kind, kwargs = str(test.test_metadata.name), test.test_metadata.kwargs
+    words = _WORDS[kind](kwargs) if kind in _WORDS else kind.replace("_", " ")
     return f"{words} (else told)" if str(test.config.severity).lower() == "warn" else words
 
 
@@ -272,9 +270,7 @@ def _rules(
 ) -> dict[str, tuple[tuple[str, str], ...]]:
     return {
         suite.model.full_name: tuple(
-            (rule.name, rule.severity)
-            for rule in suite.rules
-            if rule not in suite.model.promised
+            (rule.name, rule.severity) for rule in suite.rules if rule not in suite.model.promised
         )
         for suite in load_suites(folder, promised)
     }

@@ -43,7 +43,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     shown |= repository.pages(documents | linking)
     for page, text in shown.items():
         files.append(File.generated(config, page, content=text))
-    files.append(File.generated(config, "dictionary/dbt.html", content=dbt))
+    files.append(File.generated(config, "dbt/index.html", content=dbt))
     names = [file.src_uri for file in files.documentation_pages()]
     config.nav = _opened(config.nav, names)
     return files

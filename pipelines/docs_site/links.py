@@ -40,7 +40,9 @@ class Repository:
                 return f"{inner.removesuffix('.ipynb')}.md"
         if (self.root / path).is_dir():
             readme = posixpath.join(path, "README.md")
-            return self.page(readme) if (self.root / readme).is_file() else f"source/{path}/index.md"
+            return (
+                self.page(readme) if (self.root / readme).is_file() else f"source/{path}/index.md"
+            )
         if path.endswith(".md") and "/" not in path:
             return f"project/{path}"
         # MkDocs passes over names that begin with a dot.
@@ -121,7 +123,9 @@ class Repository:
 
 def _source(path: str, text: str) -> str:
     language = _LANGUAGES.get(posixpath.splitext(path)[1], "text")
-    return _unsearched(f"# {posixpath.basename(path)}\n\n`{path}`\n\n````{language}\n{text}\n````\n")
+    return _unsearched(
+        f"# {posixpath.basename(path)}\n\n`{path}`\n\n````{language}\n{text}\n````\n"
+    )
 
 
 def _unsearched(text: str) -> str:

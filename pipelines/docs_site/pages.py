@@ -17,7 +17,7 @@ _SCHEMAS = {
     "marts": "What happened, tested, for everybody.",
     "features": "What models learn from.",
     "predictions": "What models say, and how well they said it before.",
-    "quality": "What the gates found. These two are no part of a publication: they also tell why there is none.",
+    "quality": "What the gates found. No part of a publication: they tell why there is none.",
 }
 
 

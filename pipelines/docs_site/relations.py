@@ -10,7 +10,7 @@ from statistics import fmean
 from pipelines.docs_site.dictionary import Reference, Table
 
 _WIDTH, _GAP, _ROW, _HEAD = 250, 130, 20, 28
-_MARGIN, _BETWEEN = 40, 24
+_MARGIN, _BETWEEN = 70, 24
 _COLOURS = {
     "dim": "#3949ab", "fct": "#00796b", "marts": "#6a1b9a", "features": "#ad6800",
     "predictions": "#b71c1c",
@@ -79,6 +79,7 @@ def as_svg(tables: Mapping[str, Table]) -> str:
         "<style>.relations{font:13px system-ui,sans-serif}"
         ".relations .box{fill:var(--md-default-bg-color,#fff);stroke:#8a8fa3}"
         ".relations text{fill:var(--md-default-fg-color,#222)}"
+        ".relations .key{font-weight:700}"
         ".relations .head{fill:#fff;font-weight:600}"
         ".relations .line{fill:none;stroke:#8a8fa3;stroke-width:1.3}"
         ".relations .loose{stroke-dasharray:5 4}"
@@ -138,16 +139,18 @@ def _shown(table: Table, tables: Mapping[str, Table]) -> tuple[str, ...]:
 
 
 def _line(box: _Box, reference: Reference, to: _Box) -> str:
-    from_left = box.side >= to.side
-    beside = box.side == to.side
-    x1 = box.left if from_left else box.left + _WIDTH
-    x2 = to.left if beside or not from_left else to.left + _WIDTH
+    """From a column to the one it refers to; between tables of one side, round on the left."""
+    out = 1 if box.side < to.side else -1
+    into = -1 if box.side <= to.side else 1
+    x1 = box.left + (_WIDTH if out > 0 else 0)
+    x2 = to.left + (_WIDTH if into > 0 else 0)
     y1, y2 = box.middle(reference.column), to.middle(reference.field)
-    bend = (-60, -60) if beside else ((-_GAP // 2, _GAP // 2) if from_left else (_GAP // 2, -_GAP // 2))
+    bend = _GAP // 2
     loose = "" if reference.is_strict else " loose"
     told = f"{box.table.short}.{reference.column} → {to.table.short}.{reference.field}"
     return (
-        f'<path class="line{loose}" d="M{x1} {y1} C{x1 + bend[0]} {y1} {x2 + bend[1]} {y2} {x2} {y2}">'
+        f'<path class="line{loose}" d="M{x1} {y1} '
+        f'C{x1 + out * bend} {y1} {x2 + into * bend} {y2} {x2} {y2}">'
         f"<title>{escape(told)}</title></path>"
         f'<circle class="dot" cx="{x2}" cy="{y2}" r="3.5"/>'
     )
@@ -160,14 +163,15 @@ def _drawn(box: _Box) -> str:
     rows = []
     for number, name in enumerate(box.rows):
         y = box.top + _HEAD + _ROW * number + 15
-        mark = "⚿ " if name in table.key else ""
+        style = ' class="key"' if name in table.key else ""
         arrow = " →" if name in refers else ""
-        rows.append(f'<text x="{box.left + 10}" y="{y}">{mark}{escape(name)}{arrow}</text>')
+        rows.append(f'<text{style} x="{box.left + 10}" y="{y}">{escape(name)}{arrow}</text>')
     return (
         f'<a href="{table.schema}/{table.short}.html"><g>'
-        f'<rect class="box" x="{box.left}" y="{box.top}" width="{_WIDTH}" height="{box.height}" rx="6"/>'
-        f'<path fill="{colour}" d="M{box.left} {box.top + _HEAD} v-{_HEAD - 6} q0 -6 6 -6 h{_WIDTH - 12} '
-        f'q6 0 6 6 v{_HEAD - 6} z"/>'
+        f'<rect class="box" x="{box.left}" y="{box.top}" '
+        f'width="{_WIDTH}" height="{box.height}" rx="6"/>'
+        f'<path fill="{colour}" d="M{box.left} {box.top + _HEAD} v-{_HEAD - 6} '
+        f'q0 -6 6 -6 h{_WIDTH - 12} q6 0 6 6 v{_HEAD - 6} z"/>'
         f'<text class="head" x="{box.left + 10}" y="{box.top + 19}">{escape(table.short)}</text>'
         f"{''.join(rows)}</g></a>"
     )

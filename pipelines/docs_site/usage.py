@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from pipelines.dashboards.assets import Assets, Dataset
 from pipelines.dashboards.models import Model, columns_of, metrics_of
