@@ -2,42 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
 import duckdb
 import pytest
 import sqlglot
 
+from tests.cookbook import Recipe, recipes
 from tests.embedded.conftest import REPOSITORY, Lakehouse
 from tests.embedded.predicted import PREDICTED
-from tests.markdown_blocks import Block, blocks
-
-COOKBOOK = REPOSITORY / "docs" / "cookbook.md"
-_CELL = re.compile(r"[┃│]")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """A query, and the columns that the page shows of its answer."""
-
-    title: str
-    query: Block
-    columns: list[str]
-
-    def __str__(self) -> str:
-        return self.title
-
-
-def recipes() -> list[Recipe]:
-    found = []
-    for section in COOKBOOK.read_text(encoding="utf-8").split("\n### ")[1:]:
-        query, shown = blocks(section)[:2]
-        assert query.language == "sql", section
-        header = next(line for line in shown.text.splitlines() if line.startswith("┃"))
-        columns = [cell.strip() for cell in _CELL.split(header)[1:-1]]
-        found.append(Recipe(section.splitlines()[0], query, columns))
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +42,7 @@ def test_a_query_of_the_cookbook_answers_with_the_columns_that_are_shown(
 
 
 @pytest.mark.parametrize(
-    "recipe", [each for each in recipes() if each.query.does != "duckdb"], ids=str
+    "recipe", [each for each in recipes() if not each.is_for_duckdb_alone], ids=str
 )
 def test_a_query_means_to_trino_what_it_means_to_duckdb(recipe: Recipe) -> None:
     of_duckdb = sqlglot.parse_one(recipe.query.text, dialect="duckdb")

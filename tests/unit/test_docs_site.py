@@ -175,7 +175,10 @@ def test_charts_are_told_by_the_columns_that_they_and_their_metrics_read() -> No
     dataset = dataset.model_copy(update={"describes": {"sold_on": "d"}})
     found = usage(
         Assets(
-            datasets={"sales": dataset}, charts={"by_day": chart}, dashboards={"sales": dashboard}
+            datasets={"sales": dataset},
+            charts={"by_day": chart},
+            dashboards={"sales": dashboard},
+            roles={},
         ),
         models,
         Semantics({"metrics": [], "semantic_models": []}),
