@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -112,6 +113,15 @@ class Project:
         if failures:
             raise BuildFailed(failures, self._settings.target)
         return results
+
+    def document(self) -> Path:
+        """Write dbt's own pages, and the SQL of all models into the manifest; needs no database.
+
+        Returns:
+            One HTML file that needs nothing beside it.
+        """
+        self._invoke(["docs", "generate", "--static", "--empty-catalog"])
+        return self._settings.state / "dbt" / "static_index.html"
 
     def _invoke(self, arguments: list[str]) -> Any:
         # Imported only where a build is due: it takes seconds, which `sql` and `status` need not
