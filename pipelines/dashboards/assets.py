@@ -16,7 +16,8 @@ _COLUMNS_OF_A_ROW = 12
 # What a chart's parameters name by: metrics, and columns.
 _METRICS = ("metric", "metric_2", "metrics", "metrics_b", "percent_metrics", "size", "x_axis_sort",
             "timeseries_limit_metric")  # fmt: skip
-_COLUMNS = ("groupby", "columns", "x_axis", "series", "entity", "groupbyColumns", "groupbyRows")
+_COLUMNS = ("groupby", "columns", "x_axis", "series", "entity", "groupbyColumns", "groupbyRows",
+            "all_columns")  # fmt: skip
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -63,7 +64,9 @@ class Chart(_Asset):
 
     def metrics(self) -> set[str]:
         """Names of the metrics that its parameters name."""
-        return {name for key in _METRICS for name in _listed(self.parameters.get(key))}
+        named = {name for key in _METRICS for name in _listed(self.parameters.get(key))}
+        # Bars stand in the order of a metric, or of their own axis.
+        return named - set(_listed(self.parameters.get("x_axis")))
 
     def columns(self) -> set[str]:
         """Names of the columns that its parameters name."""
