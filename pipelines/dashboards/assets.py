@@ -32,12 +32,12 @@ class Dataset(_Asset):
     """What charts read: a published model, or a query over some.
 
     Attributes:
-        model: `<schema>.<table>` of dbt; the query's first where there is one.
+        model: `<schema>.<table>` of dbt: whose it is.
         sql: in SQL that every engine reads; models are named as `marts.fct_sale`.
         time: the column that time filters are of.
         labels: of columns, where their name does not do.
         describes: columns that the query computes, of which dbt tells nothing.
-        metrics: names of those that dbt's semantic models define on the model.
+        metrics: names of those that dbt's semantic models define on the models that it reads.
     """
 
     model: str
@@ -48,12 +48,23 @@ class Dataset(_Asset):
     metrics: list[Name]
 
 
+class Fan(BaseModel):
+    """Metrics of a line with a band around it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: Name
+    low: Name
+    high: Name
+
+
 class Chart(_Asset):
     """One picture of one dataset; parameters are those of Superset's kind of chart.
 
     Attributes:
         dataset: by name.
         kind: Superset's `viz_type`.
+        fan: drawn beside the metrics of a line chart.
     """
 
     title: str
@@ -61,10 +72,12 @@ class Chart(_Asset):
     dataset: Name
     kind: str
     parameters: dict[str, Any]
+    fan: Fan | None = None
 
     def metrics(self) -> set[str]:
         """Names of the metrics that its parameters name."""
         named = {name for key in _METRICS for name in _listed(self.parameters.get(key))}
+        named |= set(self.fan.model_dump().values()) if self.fan else set()
         # Bars stand in the order of a metric, or of their own axis.
         return named - set(_listed(self.parameters.get("x_axis")))
 
@@ -80,6 +93,8 @@ class Filter(BaseModel):
 
     Attributes:
         days: of a time filter: how many days up to the business date are shown first.
+        greatest_by: a metric of the dataset: one value at a time, and first that of which it is the
+            greatest.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -88,6 +103,7 @@ class Filter(BaseModel):
     dataset: Name
     column: str
     days: int | None = None
+    greatest_by: Name | None = None
 
 
 class Place(BaseModel):
@@ -228,6 +244,12 @@ def _lost(assets: Assets) -> list[str]:
             for each in dashboard.filters
             if each.dataset not in assets.datasets
         ]
+        wrong += [
+            f"{told}: the dataset {each.dataset} has no metric {each.greatest_by}"
+            for each in dashboard.filters
+            if each.greatest_by and each.dataset in assets.datasets
+            and each.greatest_by not in assets.datasets[each.dataset].metrics
+        ]  # fmt: skip
     shown = {p.chart for d in assets.dashboards.values() for row in d.rows for p in row.charts}
     wrong += [
         f"charts/{name}.yaml: no dashboard shows it" for name in sorted(set(assets.charts) - shown)

@@ -100,7 +100,7 @@ def _columns(dataset: Dataset, models: Mapping[str, Model]) -> tuple[dict[str, C
     if dataset.sql is None:
         return dict(models[dataset.model].columns), {dataset.model}
     tree = sqlglot.parse_one(dataset.sql, dialect=_DIALECT)
-    read = {f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db}
+    read = _read(dataset)
     if unknown := sorted(read - set(models)):
         raise KeyError(f"dbt has no published model {', '.join(unknown)}")
     schema: dict[str, Any] = {}
@@ -119,6 +119,14 @@ def _columns(dataset: Dataset, models: Mapping[str, Model]) -> tuple[dict[str, C
         kind = column.type.sql(_DIALECT) if column.type else "UNKNOWN"
         found[name] = Column(kind, described)
     return found, read
+
+
+def _read(dataset: Dataset) -> set[str]:
+    """The models of a dataset."""
+    if dataset.sql is None:
+        return {dataset.model}
+    tree = sqlglot.parse_one(dataset.sql, dialect=_DIALECT)
+    return {f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db}
 
 
 def _described(column: exp.Expr, tree: exp.Query, models: Mapping[str, Model]) -> str:
@@ -147,19 +155,22 @@ def metrics_of(
     """The metrics of each dataset, as dbt's semantic models define them.
 
     Raises:
-        LakehouseError: one is not defined on the dataset's model, is no aggregate of it, or reads
-            a column that the dataset's query leaves out; all are told at once.
+        LakehouseError: one is not defined on a model that the dataset reads, is no aggregate of it,
+            or reads a column that the dataset's query leaves out; all are told at once.
     """
     wrong: list[str] = []
     found: dict[str, list[Metric]] = {}
     for name, dataset in assets.datasets.items():
         told = f"datasets/{name}.yaml"
-        defined = {metric.name: metric for metric in semantics.metrics_of(dataset.model)}
+        read = sorted(_read(dataset))
+        # What is defined on the dataset's own model goes before.
+        models = [*(model for model in read if model != dataset.model), dataset.model]
+        defined = {m.name: m for model in models for m in semantics.metrics_of(model)}
         found[name] = []
         for asked in dataset.metrics:
             metric = defined.get(asked)
             if metric is None:
-                wrong.append(f"{told}: no semantic model defines {asked} on {dataset.model}")
+                wrong.append(f"{told}: no semantic model defines {asked} on {', '.join(read)}")
             elif metric.expression is None:
                 wrong.append(f"{told}: {asked} cannot be told there: {metric.reason}")
             else:
