@@ -58,6 +58,16 @@ class Fan(BaseModel):
     high: Name
 
 
+class Figure(BaseModel):
+    """An aggregate of a column, of tables on which no metric can be defined."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str
+    column: str
+    aggregate: Literal["SUM", "MIN", "MAX"]
+
+
 class Chart(_Asset):
     """One picture of one dataset; parameters are those of Superset's kind of chart.
 
@@ -65,6 +75,7 @@ class Chart(_Asset):
         dataset: by name.
         kind: Superset's `viz_type`.
         fan: drawn beside the metrics of a line chart.
+        figures: in place of metrics.
     """
 
     title: str
@@ -73,6 +84,7 @@ class Chart(_Asset):
     kind: str
     parameters: dict[str, Any]
     fan: Fan | None = None
+    figures: list[Figure] = []
 
     def metrics(self) -> set[str]:
         """Names of the metrics that its parameters name."""
@@ -85,6 +97,7 @@ class Chart(_Asset):
         """Names of the columns that its parameters name."""
         filters = self.parameters.get("adhoc_filters", ())
         named = {name for key in _COLUMNS for name in _listed(self.parameters.get(key))}
+        named |= {figure.column for figure in self.figures}
         return named | {str(each.get("subject")) for each in filters}
 
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import yaml
 
-from pipelines.dashboards.assets import Assets, Chart, Dashboard, Dataset, Fan, Filter
+from pipelines.dashboards.assets import Assets, Chart, Dashboard, Dataset, Fan, Figure, Filter
 from pipelines.dashboards.models import Column, Model
 from pipelines.semantics import Metric
 
@@ -117,6 +117,10 @@ def _chart(chart: Chart, dataset: Dataset, metrics: Sequence[Metric]) -> dict[st
     parameters = {"viz_type": chart.kind} | chart.parameters
     if chart.fan:
         parameters["metrics"] = [*parameters.get("metrics", ()), *_fan(chart.fan, metrics)]
+    if chart.figures:
+        figures = [_figure(figure) for figure in chart.figures]
+        is_one = chart.kind.startswith("big_number")
+        parameters |= {"metric": figures[0]} if is_one else {"metrics": figures}
     return _VERSION | {
         "slice_name": chart.title,
         "description": chart.description,
@@ -141,6 +145,17 @@ def _fan(fan: Fan, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
         }
         for end, name in ends.items()
     ]
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "expressionType": "SIMPLE",
+        "column": {"column_name": figure.column},
+        "aggregate": figure.aggregate,
+        "label": figure.label,
+        "hasCustomLabel": True,
+        "optionName": f"metric_{figure.column}",
+    }
 
 
 def _dashboard(

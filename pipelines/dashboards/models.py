@@ -1,4 +1,4 @@
-"""What dbt tells of the published models, and what columns a dataset over them has."""
+"""What is known of the tables that datasets read, and what columns a dataset over them has."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from pipelines.dashboards.assets import Assets, Dataset, broken
+from pipelines.dashboards.platform_tables import platform_tables
 from pipelines.semantics import Metric, Semantics
 
-_PUBLISHED = ("marts", "features", "predictions", "quality")
+_PUBLISHED = ("marts", "features", "predictions")
 # DuckDB's and Trino's are alike in what datasets may say.
 _DIALECT = "duckdb"
 
@@ -38,8 +39,16 @@ class Model:
 
 
 def models_of(manifest: Any) -> dict[str, Model]:
-    """The published models of dbt's manifest, by `<schema>.<table>`."""
-    return {
+    """What datasets may read: dbt's published models and the platform's tables, by full name."""
+    of_platform = {
+        name: Model(
+            table.description,
+            table.owner,
+            {column: Column(kind, "") for column, kind in table.types.items()},
+        )
+        for name, table in platform_tables().items()
+    }
+    return of_platform | {
         f"{node.schema}.{node.name}": Model(
             " ".join(node.description.split()),
             str(node.config.meta.get("owner", "")),
