@@ -59,13 +59,16 @@ class Fan(BaseModel):
 
 
 class Figure(BaseModel):
-    """An aggregate of a column, of tables on which no metric can be defined."""
+    """An aggregate of a column that no metric can tell.
+
+    Of the platform's own tables, and of what engines compute each in its way.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str
     column: str
-    aggregate: Literal["SUM", "MIN", "MAX"]
+    aggregate: Literal["SUM", "MIN", "MAX", "AVG"]
 
 
 class Chart(_Asset):
@@ -75,7 +78,7 @@ class Chart(_Asset):
         dataset: by name.
         kind: Superset's `viz_type`.
         fan: drawn beside the metrics of a line chart.
-        figures: in place of metrics.
+        figures: beside the metrics, or instead of them.
     """
 
     title: str

@@ -120,7 +120,7 @@ def _chart(chart: Chart, dataset: Dataset, metrics: Sequence[Metric]) -> dict[st
     if chart.figures:
         figures = [_figure(figure) for figure in chart.figures]
         is_one = chart.kind.startswith("big_number")
-        parameters |= {"metric": figures[0]} if is_one else {"metrics": figures}
+        parameters |= {"metric": figures[0]} if is_one else {"metrics": [*figures, *parameters.get("metrics", ())]}
     return _VERSION | {
         "slice_name": chart.title,
         "description": chart.description,

@@ -171,15 +171,14 @@ def metrics_of(
     found: dict[str, list[Metric]] = {}
     for name, dataset in assets.datasets.items():
         told = f"datasets/{name}.yaml"
-        read = sorted(_read(dataset))
         # What is defined on the dataset's own model goes before.
-        models = [*(model for model in read if model != dataset.model), dataset.model]
-        defined = {m.name: m for model in models for m in semantics.metrics_of(model)}
+        models = [dataset.model, *sorted(_read(dataset) - {dataset.model})]
+        defined = {m.name: m for model in reversed(models) for m in semantics.metrics_of(model)}
         found[name] = []
         for asked in dataset.metrics:
             metric = defined.get(asked)
             if metric is None:
-                wrong.append(f"{told}: no semantic model defines {asked} on {', '.join(read)}")
+                wrong.append(f"{told}: no semantic model defines {asked} on {', '.join(models)}")
             elif metric.expression is None:
                 wrong.append(f"{told}: {asked} cannot be told there: {metric.reason}")
             else:
