@@ -119,8 +119,10 @@ def _chart(chart: Chart, dataset: Dataset, metrics: Sequence[Metric]) -> dict[st
         parameters["metrics"] = [*parameters.get("metrics", ()), *_fan(chart.fan, metrics)]
     if chart.figures:
         figures = [_figure(figure) for figure in chart.figures]
-        is_one = chart.kind.startswith("big_number")
-        parameters |= {"metric": figures[0]} if is_one else {"metrics": [*figures, *parameters.get("metrics", ())]}
+        if chart.kind.startswith("big_number"):
+            parameters["metric"] = figures[0]
+        else:
+            parameters["metrics"] = [*figures, *parameters.get("metrics", ())]
     return _VERSION | {
         "slice_name": chart.title,
         "description": chart.description,
@@ -223,12 +225,16 @@ def _filter(told: Filter, assets: Assets, business_date: date) -> dict[str, Any]
     }
     if told.days is None:
         dataset = str(assets.datasets[told.dataset].uuid)
-        return common | {
-            "filterType": "filter_select",
-            "targets": [{"datasetUuid": dataset, "column": {"name": told.column}}],
-            "defaultDataMask": {"extraFormData": {}, "filterState": {}},
-            "controlValues": {"multiSelect": True, "searchAllOptions": True},
-        } | _one_at_a_time(told)
+        return (
+            common
+            | {
+                "filterType": "filter_select",
+                "targets": [{"datasetUuid": dataset, "column": {"name": told.column}}],
+                "defaultDataMask": {"extraFormData": {}, "filterState": {}},
+                "controlValues": {"multiSelect": True, "searchAllOptions": True},
+            }
+            | _one_at_a_time(told)
+        )
     shown = f"{business_date - timedelta(days=told.days)} : {business_date}"
     return common | {
         "filterType": "filter_time",

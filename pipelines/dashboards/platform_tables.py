@@ -20,7 +20,12 @@ from pipelines.settings import Settings
 LEDGER = f"{DATABASE}.{ledger.FOLDER}"
 RESULTS = f"quality.{books.RESULTS}"
 _OWNER = "data-platform"
-_TYPES = {pa.string(): "VARCHAR", pa.int32(): "INTEGER", pa.int64(): "BIGINT", pa.bool_(): "BOOLEAN"}
+_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.int32(): "INTEGER",
+    pa.int64(): "BIGINT",
+    pa.bool_(): "BOOLEAN",
+}
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A DuckDB file of views over what is published and over what runs left: what Superset reads here."""
+"""A DuckDB file of views: what Superset reads on one machine."""
 
 from __future__ import annotations
 
@@ -41,9 +41,8 @@ def write_views(settings: Settings) -> Manifest:
         for name, place in platform_tables.places(settings):
             schema, _, view = name.partition(".")
             connection.execute(f'create schema if not exists "{schema}"')
-            connection.execute(
-                f'create view "{schema}"."{view}" as select * from delta_scan({literal(str(place))})'
-            )
+            scanned = f"delta_scan({literal(str(place))})"
+            connection.execute(f'create view "{schema}"."{view}" as select * from {scanned}')
     draft.replace(folder / _FILE)
     _link_extension(folder)
     return manifest

@@ -58,7 +58,7 @@ def train_and_predict(settings: Settings) -> None:
     began = time.monotonic()
     if "forecast" in set(taught) - known:
         with err.status("Forecasting as of four weeks ago …"):
-            _look_back(settings)
+            look_back(settings)
     with err.status("Predicting …"):
         scored = infer(settings, taught)
     rows = sum(each.rows for each in scored)
@@ -69,7 +69,7 @@ def train_and_predict(settings: Settings) -> None:
     )
 
 
-def _look_back(settings: Settings) -> None:
+def look_back(settings: Settings) -> None:
     """Forecast what has come since, by a model that knew nothing of it.
 
     So the demo has errors of forecasts to show, for which a shop waits four weeks.
