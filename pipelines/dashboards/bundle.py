@@ -123,6 +123,9 @@ def _chart(chart: Chart, dataset: Dataset, metrics: Sequence[Metric]) -> dict[st
             parameters["metric"] = figures[0]
         else:
             parameters["metrics"] = [*figures, *parameters.get("metrics", ())]
+        for figure in figures:
+            if parameters.get("timeseries_limit_metric") == figure["label"]:
+                parameters["timeseries_limit_metric"] = figure
     return _VERSION | {
         "slice_name": chart.title,
         "description": chart.description,

@@ -105,7 +105,7 @@ def install() -> Components:
     """
     wanted = [package for program, package in _PACKAGES.items() if not _found(program)]
     if wanted:
-        _apt_install(wanted)
+        apt_install(wanted)
     found = Components(
         postgres=_postgres_programs(),
         kafka_jars=CACHE / "kafka",
@@ -177,7 +177,12 @@ def _postgres_programs() -> Path:
     return _postgres_folders()[-1].parent
 
 
-def _apt_install(packages: list[str]) -> None:
+def apt_install(packages: list[str]) -> None:
+    """Install Debian packages.
+
+    Raises:
+        Missing: this user may not.
+    """
     if os.geteuid() != 0:
         raise Missing(f"install first: apt-get install {' '.join(packages)}")
     # No cluster of Debian's own: it would run as a service and take the port.
