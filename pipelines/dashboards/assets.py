@@ -16,7 +16,8 @@ _COLUMNS_OF_A_ROW = 12
 # What a chart's parameters name by: metrics, and columns.
 _METRICS = ("metric", "metric_2", "metrics", "metrics_b", "percent_metrics", "size", "x_axis_sort",
             "timeseries_limit_metric")  # fmt: skip
-_COLUMNS = ("groupby", "columns", "x_axis", "series", "entity", "groupbyColumns", "groupbyRows")
+_COLUMNS = ("groupby", "columns", "x_axis", "series", "entity", "groupbyColumns", "groupbyRows",
+            "all_columns")  # fmt: skip
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -33,12 +34,12 @@ class Dataset(_Asset):
     """What charts read: a published model, or a query over some.
 
     Attributes:
-        model: `<schema>.<table>` of dbt; the query's first where there is one.
+        model: `<schema>.<table>` of dbt: whose it is.
         sql: in SQL that every engine reads; models are named as `marts.fct_sale`.
         time: the column that time filters are of.
         labels: of columns, where their name does not do.
         describes: columns that the query computes, of which dbt tells nothing.
-        metrics: names of those that dbt's semantic models define on the model.
+        metrics: names of those that dbt's semantic models define on the models that it reads.
     """
 
     model: str
@@ -49,12 +50,37 @@ class Dataset(_Asset):
     metrics: list[Name]
 
 
+class Fan(BaseModel):
+    """Metrics of a line with a band around it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    line: Name
+    low: Name
+    high: Name
+
+
+class Figure(BaseModel):
+    """An aggregate of a column that no metric can tell.
+
+    Of the platform's own tables, and of what engines compute each in its way.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str
+    column: str
+    aggregate: Literal["SUM", "MIN", "MAX", "AVG"]
+
+
 class Chart(_Asset):
     """One picture of one dataset; parameters are those of Superset's kind of chart.
 
     Attributes:
         dataset: by name.
         kind: Superset's `viz_type`.
+        fan: drawn beside the metrics of a line chart.
+        figures: beside the metrics, or instead of them.
     """
 
     title: str
@@ -62,15 +88,22 @@ class Chart(_Asset):
     dataset: Name
     kind: str
     parameters: dict[str, Any]
+    fan: Fan | None = None
+    figures: list[Figure] = []
 
     def metrics(self) -> set[str]:
         """Names of the metrics that its parameters name."""
-        return {name for key in _METRICS for name in _listed(self.parameters.get(key))}
+        named = {name for key in _METRICS for name in _listed(self.parameters.get(key))}
+        named |= set(self.fan.model_dump().values()) if self.fan else set()
+        # What is shown stands in the order of a metric, a figure, or its own axis.
+        others = {figure.label for figure in self.figures}
+        return named - others - set(_listed(self.parameters.get("x_axis")))
 
     def columns(self) -> set[str]:
         """Names of the columns that its parameters name."""
         filters = self.parameters.get("adhoc_filters", ())
         named = {name for key in _COLUMNS for name in _listed(self.parameters.get(key))}
+        named |= {figure.column for figure in self.figures}
         return named | {str(each.get("subject")) for each in filters}
 
 
@@ -79,12 +112,15 @@ class Filter(_Strict):
 
     Attributes:
         days: of a time filter: how many days up to the business date are shown first.
+        greatest_by: a metric of the dataset: one value at a time, and first that of which it is the
+            greatest.
     """
 
     title: str
     dataset: Name
     column: str
     days: int | None = None
+    greatest_by: Name | None = None
 
 
 class Place(_Strict):
@@ -270,6 +306,12 @@ def _lost(assets: Assets) -> list[str]:
             for each in dashboard.filters
             if each.dataset not in assets.datasets
         ]
+        wrong += [
+            f"{told}: the dataset {each.dataset} has no metric {each.greatest_by}"
+            for each in dashboard.filters
+            if each.greatest_by and each.dataset in assets.datasets
+            and each.greatest_by not in assets.datasets[each.dataset].metrics
+        ]  # fmt: skip
     for name, role in assets.roles.items():
         wrong += [
             f"roles/{name}.yaml: there is no dashboard {each}"

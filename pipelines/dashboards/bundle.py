@@ -12,7 +12,7 @@ from uuid import UUID
 
 import yaml
 
-from pipelines.dashboards.assets import Assets, Chart, Dashboard, Dataset, Filter
+from pipelines.dashboards.assets import Assets, Chart, Dashboard, Dataset, Fan, Figure, Filter
 from pipelines.dashboards.models import Column, Model
 from pipelines.semantics import Metric
 
@@ -52,7 +52,9 @@ def bundle(
         made = _dataset(name, dataset, columns[name], models[dataset.model], metrics[name])
         files[f"datasets/{DATABASE_NAME}/{name}.yaml"] = made
     for name, chart in assets.charts.items():
-        files[f"charts/{name}.yaml"] = _chart(chart, assets.datasets[chart.dataset])
+        files[f"charts/{name}.yaml"] = _chart(
+            chart, assets.datasets[chart.dataset], metrics[chart.dataset]
+        )
     for name, dashboard in assets.dashboards.items():
         files[f"dashboards/{name}.yaml"] = _dashboard(name, dashboard, assets, business_date)
     return files
@@ -111,14 +113,53 @@ def _dataset(
     }
 
 
-def _chart(chart: Chart, dataset: Dataset) -> dict[str, Any]:
+def _chart(chart: Chart, dataset: Dataset, metrics: Sequence[Metric]) -> dict[str, Any]:
+    parameters = {"viz_type": chart.kind} | chart.parameters
+    if chart.fan:
+        parameters["metrics"] = [*parameters.get("metrics", ()), *_fan(chart.fan, metrics)]
+    if chart.figures:
+        figures = [_figure(figure) for figure in chart.figures]
+        if chart.kind.startswith("big_number"):
+            parameters["metric"] = figures[0]
+        else:
+            parameters["metrics"] = [*figures, *parameters.get("metrics", ())]
+        for figure in figures:
+            if parameters.get("timeseries_limit_metric") == figure["label"]:
+                parameters["timeseries_limit_metric"] = figure
     return _VERSION | {
         "slice_name": chart.title,
         "description": chart.description,
         "viz_type": chart.kind,
-        "params": {"viz_type": chart.kind} | chart.parameters,
+        "params": parameters,
         "uuid": str(chart.uuid),
         "dataset_uuid": str(dataset.uuid),
+    }
+
+
+def _fan(fan: Fan, metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """Superset draws a band between metrics whose names end like those of its own forecasts."""
+    told = {metric.name: metric for metric in metrics}
+    ends = {"__yhat": fan.line, "__yhat_lower": fan.low, "__yhat_upper": fan.high}
+    return [
+        {
+            "expressionType": "SQL",
+            "sqlExpression": told[name].expression,
+            "label": f"{told[fan.line].label}{end}",
+            "hasCustomLabel": True,
+            "optionName": f"metric{end}",
+        }
+        for end, name in ends.items()
+    ]
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "expressionType": "SIMPLE",
+        "column": {"column_name": figure.column},
+        "aggregate": figure.aggregate,
+        "label": figure.label,
+        "hasCustomLabel": True,
+        "optionName": f"metric_{figure.column}",
     }
 
 
@@ -187,12 +228,16 @@ def _filter(told: Filter, assets: Assets, business_date: date) -> dict[str, Any]
     }
     if told.days is None:
         dataset = str(assets.datasets[told.dataset].uuid)
-        return common | {
-            "filterType": "filter_select",
-            "targets": [{"datasetUuid": dataset, "column": {"name": told.column}}],
-            "defaultDataMask": {"extraFormData": {}, "filterState": {}},
-            "controlValues": {"multiSelect": True, "searchAllOptions": True},
-        }
+        return (
+            common
+            | {
+                "filterType": "filter_select",
+                "targets": [{"datasetUuid": dataset, "column": {"name": told.column}}],
+                "defaultDataMask": {"extraFormData": {}, "filterState": {}},
+                "controlValues": {"multiSelect": True, "searchAllOptions": True},
+            }
+            | _one_at_a_time(told)
+        )
     shown = f"{business_date - timedelta(days=told.days)} : {business_date}"
     return common | {
         "filterType": "filter_time",
@@ -202,6 +247,23 @@ def _filter(told: Filter, assets: Assets, business_date: date) -> dict[str, Any]
             "filterState": {"value": shown},
         },
         "controlValues": {},
+    }
+
+
+def _one_at_a_time(told: Filter) -> dict[str, Any]:
+    if told.greatest_by is None:
+        return {}
+    return {
+        "sortMetric": told.greatest_by,
+        # Charts wait until it is known which value is the first.
+        "requiredFirst": True,
+        "controlValues": {
+            "multiSelect": False,
+            "searchAllOptions": True,
+            "enableEmptyFilter": True,
+            "defaultToFirstItem": True,
+            "sortAscending": False,
+        },
     }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from pipelines.dashboards.assets import Assets
+from pipelines.dashboards.platform_tables import platform_tables
 
 FILE = Path("models") / "exposures.yml"
 _HEAD = (
@@ -21,6 +22,7 @@ def exposures(assets: Assets, read: Mapping[str, set[str]]) -> str:
     Args:
         read: dataset → `<schema>.<table>` of the models that it reads.
     """
+    others = set(platform_tables())
     told = [
         {
             "name": name,
@@ -31,7 +33,9 @@ def exposures(assets: Assets, read: Mapping[str, set[str]]) -> str:
             "owner": {"name": dashboard.owner},
             "depends_on": [
                 f"ref('{model.partition('.')[2]}')"
-                for model in sorted({m for each in assets.read_by(name) for m in read[each]})
+                for model in sorted(
+                    {m for each in assets.read_by(name) for m in read[each]} - others
+                )
             ],
         }
         for name, dashboard in assets.dashboards.items()

@@ -1,4 +1,4 @@
-"""What dbt tells of the published models, and what columns a dataset over them has."""
+"""What is known of the tables that datasets read, and what columns a dataset over them has."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from sqlglot.optimizer.annotate_types import annotate_types
 from sqlglot.optimizer.qualify import qualify
 
 from pipelines.dashboards.assets import Assets, Dataset, broken
+from pipelines.dashboards.platform_tables import platform_tables
 from pipelines.semantics import Metric, Semantics
 
-_PUBLISHED = ("marts", "features", "predictions", "quality")
+_PUBLISHED = ("marts", "features", "predictions")
 # DuckDB's and Trino's are alike in what datasets may say.
 _DIALECT = "duckdb"
 
@@ -38,8 +39,16 @@ class Model:
 
 
 def models_of(manifest: Any) -> dict[str, Model]:
-    """The published models of dbt's manifest, by `<schema>.<table>`."""
-    return {
+    """What datasets may read: dbt's published models and the platform's tables, by full name."""
+    of_platform = {
+        name: Model(
+            table.description,
+            table.owner,
+            {column: Column(kind, "") for column, kind in table.types.items()},
+        )
+        for name, table in platform_tables().items()
+    }
+    return of_platform | {
         f"{node.config.schema}.{node.name}": Model(
             " ".join(node.description.split()),
             str(node.config.meta.get("owner", "")),
@@ -122,7 +131,7 @@ def _columns(dataset: Dataset, models: Mapping[str, Model]) -> tuple[dict[str, C
     if dataset.sql is None:
         return dict(models[dataset.model].columns), {dataset.model}
     tree = sqlglot.parse_one(dataset.sql, dialect=_DIALECT)
-    read = {f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db}
+    read = _read(dataset)
     if unknown := sorted(read - set(models)):
         raise KeyError(f"dbt has no published model {', '.join(unknown)}")
     schema: dict[str, Any] = {}
@@ -141,6 +150,14 @@ def _columns(dataset: Dataset, models: Mapping[str, Model]) -> tuple[dict[str, C
         kind = column.type.sql(_DIALECT) if column.type else "UNKNOWN"
         found[name] = Column(kind, described)
     return found, read
+
+
+def _read(dataset: Dataset) -> set[str]:
+    """The models of a dataset."""
+    if dataset.sql is None:
+        return {dataset.model}
+    tree = sqlglot.parse_one(dataset.sql, dialect=_DIALECT)
+    return {f"{table.db}.{table.name}" for table in tree.find_all(exp.Table) if table.db}
 
 
 def _described(column: exp.Expr, tree: exp.Query, models: Mapping[str, Model]) -> str:
@@ -169,19 +186,21 @@ def metrics_of(
     """The metrics of each dataset, as dbt's semantic models define them.
 
     Raises:
-        LakehouseError: one is not defined on the dataset's model, is no aggregate of it, or reads
-            a column that the dataset's query leaves out; all are told at once.
+        LakehouseError: one is not defined on a model that the dataset reads, is no aggregate of it,
+            or reads a column that the dataset's query leaves out; all are told at once.
     """
     wrong: list[str] = []
     found: dict[str, list[Metric]] = {}
     for name, dataset in assets.datasets.items():
         told = f"datasets/{name}.yaml"
-        defined = {metric.name: metric for metric in semantics.metrics_of(dataset.model)}
+        # What is defined on the dataset's own model goes before.
+        models = [dataset.model, *sorted(_read(dataset) - {dataset.model})]
+        defined = {m.name: m for model in reversed(models) for m in semantics.metrics_of(model)}
         found[name] = []
         for asked in dataset.metrics:
             metric = defined.get(asked)
             if metric is None:
-                wrong.append(f"{told}: no semantic model defines {asked} on {dataset.model}")
+                wrong.append(f"{told}: no semantic model defines {asked} on {', '.join(models)}")
             elif metric.expression is None:
                 wrong.append(f"{told}: {asked} cannot be told there: {metric.reason}")
             else:

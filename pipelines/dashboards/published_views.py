@@ -1,4 +1,4 @@
-"""A DuckDB file of views over what is published: what Superset reads on one machine."""
+"""A DuckDB file of views: what Superset reads on one machine."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import duckdb
 
+from pipelines.dashboards import platform_tables
 from pipelines.errors import LakehouseError
 from pipelines.lake.extensions import extension_path
 from pipelines.lake.publish import Manifest, read_manifest
 from pipelines.lake.shown import make_readable
+from pipelines.lake.sql import literal
 from pipelines.settings import Settings
 
 FOLDER = "dashboards"
@@ -36,6 +38,11 @@ def write_views(settings: Settings) -> Manifest:
         connection.load_extension(str(extension_path("delta")))
         for name, table in manifest.tables.items():
             make_readable(connection, settings, name, table)
+        for name, place in platform_tables.places(settings):
+            schema, _, view = name.partition(".")
+            connection.execute(f'create schema if not exists "{schema}"')
+            scanned = f"delta_scan({literal(str(place))})"
+            connection.execute(f'create view "{schema}"."{view}" as select * from {scanned}')
     draft.replace(folder / _FILE)
     _link_extension(folder)
     return manifest

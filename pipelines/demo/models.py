@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from rich.markup import escape
@@ -19,6 +21,8 @@ _RECIPES: Mapping[str, Mapping[str, Any]] = {
     "churn": {},
 }
 _ORIGINS = 2
+# How forecasts of four weeks ago are called: no registered model has made them.
+_LOOK_BACK = "forecast/trial"
 
 
 def train_and_predict(settings: Settings) -> None:
@@ -52,6 +56,9 @@ def train_and_predict(settings: Settings) -> None:
     if not taught:
         return
     began = time.monotonic()
+    if "forecast" in set(taught) - known:
+        with err.status("Forecasting as of four weeks ago …"):
+            look_back(settings)
     with err.status("Predicting …"):
         scored = infer(settings, taught)
     rows = sum(each.rows for each in scored)
@@ -60,6 +67,39 @@ def train_and_predict(settings: Settings) -> None:
         f"[green]✓[/] predict  {rows:,} rows by {by} ({time.monotonic() - began:.1f} s)",
         highlight=False,
     )
+
+
+def look_back(settings: Settings) -> None:
+    """Forecast what has come since, by a model that knew nothing of it.
+
+    So the demo has errors of forecasts to show, for which a shop waits four weeks.
+    """
+    import pyarrow as pa
+
+    from pipelines.forecasting.model import ForecastConfig
+    from pipelines.lake.ids import new_run_id
+    from pipelines.lake.inference import append_inference
+    from pipelines.ml.inference import note_run
+    from pipelines.ml.kinds.forecast import Demand, ForecastKind
+    from pipelines.ml.published import Publication, published
+
+    kind, recipe = ForecastKind(), _RECIPES["forecast"]
+    with published(settings) as source:
+        panel = kind.read(source, settings).panel
+    horizon = ForecastConfig().horizon
+    known = Demand(panel.until(panel.days - 1 - horizon, ahead=horizon))
+    model = kind.fit(known, recipe)
+    rows = kind.predict(model, known)
+    stamp = {"run_id": new_run_id(), "model_version": _LOOK_BACK}
+    for name, value in stamp.items():
+        rows = rows.append_column(name, pa.array([value] * rows.num_rows, pa.string()))
+    append_inference(settings.raw, kind.table, rows, metadata=stamp)
+    ended = source.last_day - timedelta(days=horizon - 1)
+    past = Publication(replace(source.manifest, business_date=str(ended)), inputs=source.inputs)
+    note_run(
+        settings, past, stamp["run_id"], _LOOK_BACK, rows.num_rows, used=kind.used(model),
+        who="demo",
+    )  # fmt: skip
 
 
 def _trained_already(settings: Settings) -> set[str]:

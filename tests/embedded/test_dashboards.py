@@ -60,13 +60,18 @@ def test_each_dataset_tells_its_metrics_as_sql_does(demo: Lakehouse, tmp_path: P
     queries = []
     for name, dataset in assets.datasets.items():
         rows = f"({dataset.sql}) as told" if dataset.sql else dataset.model
-        wanted = ", ".join(str(metric.expression) for metric in metrics[name])
+        wanted = ", ".join(str(metric.expression) for metric in metrics[name]) or "count(*)"
         queries.append(f"select {wanted} from {rows}")
         queries.append(f"select {', '.join(columns[name])} from {rows} limit 1")
     answers = asked(database(settings), queries)
     for dataset, (totals, some) in zip(
         assets.datasets.values(), zip(answers[::2], answers[1::2], strict=True), strict=True
     ):
+        # The demo of the tests has no models: nothing is predicted, and nobody was judged.
+        if dataset.model.startswith("predictions."):
+            assert not some, dataset.model
+            assert not any(totals[0]), dataset.model
+            continue
         assert some, dataset.model
         assert None not in totals[0], dataset.model
     of_sales = dict(

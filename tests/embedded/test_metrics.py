@@ -123,6 +123,8 @@ def selected(metrics: list[Metric]) -> str:
         ("marts.fct_sale", "sale_date"),
         ("marts.mart_sales_daily", "sale_date"),
         ("marts.mart_stock_coverage", "business_date"),
+        ("marts.fct_order", "order_date"),
+        ("marts.fct_inventory_snapshot", "snapshot_date"),
     ],
 )
 def test_expressions_on_published_marts_give_what_metricflow_gives_day_by_day(
@@ -139,7 +141,8 @@ def test_expressions_on_published_marts_give_what_metricflow_gives_day_by_day(
 @pytest.mark.parametrize(
     "table",
     ["marts.fct_sale", "marts.mart_sales_daily", "marts.mart_sales_weekly",
-     "marts.mart_sales_monthly", "marts.mart_stock_coverage"],
+     "marts.mart_sales_monthly", "marts.mart_stock_coverage", "marts.fct_order",
+     "marts.fct_inventory_snapshot", "marts.mart_client_rfm", "features.feat_product_day"],
 )  # fmt: skip
 def test_expressions_on_published_marts_give_what_metricflow_gives_in_all(
     shop: Lakehouse, metricflow: MetricFlow, semantics: Semantics, table: str
@@ -150,7 +153,11 @@ def test_expressions_on_published_marts_give_what_metricflow_gives_in_all(
     assert metricflow.rows(*[metric.name for metric in metrics]) == approximately(totals)
 
 
-@pytest.mark.parametrize("model", ["mart_forecast_accuracy", "mart_churn_client"])
+@pytest.mark.parametrize(
+    "model",
+    ["mart_forecast_accuracy", "mart_forecast_product_day", "mart_stock_projection",
+     "mart_churn_client"],
+)  # fmt: skip
 def test_expressions_on_predictions_give_what_metricflow_gives(
     metricflow: MetricFlow, semantics: Semantics, model: str
 ) -> None:

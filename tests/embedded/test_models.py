@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pipelines.demo.models import look_back
 from pipelines.settings import Settings
 from tests.embedded.conftest import Lakehouse
 from tests.embedded.test_main_line import copied
@@ -95,6 +96,27 @@ def test_without_a_champion_a_simple_method_predicts_and_says_so(
     assert lakehouse.sql("select count(*) as runs from predictions.model_predictions") == [
         {"runs": 1}
     ]
+
+
+def test_the_demo_looks_four_weeks_back_and_leaves_today_to_those_who_predict(
+    shop: Lakehouse, tmp_path: Path
+) -> None:
+    lakehouse = copied(shop, tmp_path)
+    look_back(Settings(home=lakehouse.home, _env_file=None))
+    lakehouse.good("score", "forecast")
+    (measured,) = lakehouse.sql(
+        "select min(origin_date) as first, max(origin_date) as last, max(model_version) as model, "
+        "min(forecast_date) as since, max(forecast_date) as until, "
+        "count(*) = 28 * count(distinct product_id) as is_whole, "
+        "sum(absolute_error) > 0 as is_judged from predictions.mart_forecast_accuracy"
+    )
+    assert measured == {
+        "first": "2017-12-03", "last": "2017-12-03", "model": "forecast/trial",
+        "since": "2017-12-04", "until": "2017-12-31", "is_whole": True, "is_judged": True,
+    }  # fmt: skip
+    assert lakehouse.sql(
+        "select distinct origin_date, model_version from predictions.mart_stock_projection"
+    ) == [{"origin_date": "2017-12-31", "model_version": "forecast/baseline"}]
 
 
 def test_a_forecast_trained_twice_is_the_same_model(shop: Lakehouse, tmp_path: Path) -> None:

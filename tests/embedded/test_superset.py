@@ -85,7 +85,7 @@ def shown(demo: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def _people(admin: Superset, store: int) -> None:
     roles = dict(ASSETS.roles)
     own = OwnRows(
-        datasets=["sales"],
+        datasets=["product_change", "promoted_sales", "sales"],
         column="store_id",
         of={"of-one": [store], "in-sql": [store], "of-none": []},
     )

@@ -7,7 +7,7 @@ import socket
 import zipfile
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import yaml
 from typer.testing import CliRunner
 
 from pipelines import cli
+from pipelines.contract import load_contracts
 from pipelines.dashboards import embedded
 from pipelines.dashboards.assets import Assets, read
 from pipelines.dashboards.bundle import bundle, packed
@@ -78,9 +79,9 @@ def without(models: Mapping[str, Model], table: str, column: str) -> dict[str, M
         ("marts.dim_product", "department", r"datasets/sales.yaml: .*department"),
         ("marts.fct_sale", "net_amount", r"datasets/sales.yaml: .*net_amount"),
         (
-            "marts.mart_cohort_analysis",
-            "months_since",
-            r"charts/cohort_retention.yaml: the dataset cohorts has no column months_since",
+            "predictions.ai_audit_log",
+            "reason",
+            r"charts/forecast_model_acts.yaml: the dataset model_acts has no column reason",
         ),
     ],
 )
@@ -173,13 +174,14 @@ def test_a_role_whose_datasets_tell_too_much_or_cannot_tell_whose_is_refused(
     dbt: tuple[dict[str, Model], Semantics], folder: Path
 ) -> None:
     changed(folder, "roles/marketing", hides=["order_id"])
-    rows = [{"datasets": ["sales"], "column": "store", "of": {}}]
+    own = ["product_change", "promoted_sales", "sales"]
+    rows = [{"datasets": own, "column": "region", "of": {}}]
     changed(folder, "roles/store_manager", rows=rows)
     with pytest.raises(LakehouseError) as caught:
         columns_of(read(folder), dbt[0])
     for told in (
         "roles/marketing.yaml: the dataset sales has the column order_id, which the role hides",
-        "roles/store_manager.yaml: the dataset sales has no column store",
+        "roles/store_manager.yaml: the dataset sales has no column region",
     ):
         assert told in caught.value.cause
 
@@ -236,7 +238,7 @@ def test_the_bundle_tells_superset_what_dbt_tells(
     (revenue,) = [each for each in sales["metrics"] if each["metric_name"] == "revenue"]
     assert (revenue["expression"], revenue["verbose_name"]) == ("sum(net_amount)", "Revenue")
     assert "sales-analytics" in revenue["extra"]
-    assert files["datasets/Lakehouse/cohorts.yaml"]["table_name"] == "mart_cohort_analysis"
+    assert files["datasets/Lakehouse/model_acts.yaml"]["table_name"] == "ai_audit_log"
 
 
 def test_days_begin_with_those_before_the_business_date(
@@ -253,15 +255,69 @@ def test_every_chart_has_its_place_in_the_grid(
     made: tuple[Assets, dict[str, dict[str, Any]]],
 ) -> None:
     assets, files = made
-    tree = files["dashboards/sales_overview.yaml"]["position"]
-    charts = [each for each in tree.values() if isinstance(each, dict) and each["type"] == "CHART"]
-    assert {each["meta"]["uuid"] for each in charts} == {
-        str(c.uuid) for c in assets.charts.values()
-    }
-    for each in charts:
-        assert each["id"] in tree[each["parents"][-1]]["children"]
+    for name, dashboard in assets.dashboards.items():
+        tree = files[f"dashboards/{name}.yaml"]["position"]
+        found = [each for each in tree.values() if isinstance(each, dict)]
+        charts = [each for each in found if each["type"] == "CHART"]
+        assert [each["meta"]["uuid"] for each in charts] == [
+            str(assets.charts[place.chart].uuid) for row in dashboard.rows for place in row.charts
+        ]
+        for each in charts:
+            assert each["id"] in tree[each["parents"][-1]]["children"]
     with zipfile.ZipFile(BytesIO(packed(files))) as archive:
         assert {name.removeprefix("bundle/") for name in archive.namelist()} == set(files)
+
+
+def test_a_fan_is_named_as_superset_names_the_band_of_its_own_forecasts(
+    made: tuple[Assets, dict[str, dict[str, Any]]],
+) -> None:
+    _, files = made
+    metrics = files["charts/forecast_fan.yaml"]["params"]["metrics"]
+    assert metrics[0] == "regular_demand"
+    assert {each["label"]: each["sqlExpression"] for each in metrics[1:]} == {
+        "Expected__yhat": "sum(mean)",
+        "Expected__yhat_lower": "min(p10)",
+        "Expected__yhat_upper": "max(p90)",
+    }
+
+
+def test_figures_stand_where_there_is_no_metric(
+    made: tuple[Assets, dict[str, dict[str, Any]]],
+) -> None:
+    _, files = made
+    late = files["charts/tables_late.yaml"]["params"]["metric"]
+    assert (late["aggregate"], late["column"]["column_name"]) == ("SUM", "is_late")
+    days, *others = files["charts/delivery_by_transporter.yaml"]["params"]["metrics"]
+    assert (days["aggregate"], days["column"]["column_name"]) == ("AVG", "delivery_days")
+    assert others == ["late_orders_share", "delivered_orders"]
+
+
+def test_a_filter_by_the_greatest_shows_one_value_and_waits_for_it(
+    made: tuple[Assets, dict[str, dict[str, Any]]],
+) -> None:
+    _, files = made
+    filters = files["dashboards/clients.yaml"]["metadata"]["native_filter_configuration"]
+    client, segment = filters
+    assert (client["sortMetric"], client["requiredFirst"]) == ("client_value", True)
+    assert client["controlValues"]["defaultToFirstItem"]
+    assert not client["controlValues"]["multiSelect"]
+    assert segment["controlValues"]["multiSelect"]
+
+
+def test_a_filter_by_a_metric_that_is_not_there_is_refused(folder: Path) -> None:
+    client = {"title": "C", "dataset": "client_card", "column": "client", "greatest_by": "x"}
+    changed(folder, "dashboards/clients", filters=[client])
+    with pytest.raises(LakehouseError, match="the dataset client_card has no metric x"):
+        read(folder)
+
+
+def test_the_freshness_that_is_allowed_is_that_of_the_contracts(tmp_path: Path) -> None:
+    settings = Settings(_env_file=None, home=tmp_path / "lake")
+    allowed = {each.fresh_within for each in load_contracts(settings.project_dir).tables}
+    assert allowed == {timedelta(hours=24)}
+    sql = read(FOLDER).datasets["freshness"].sql or ""
+    assert "24 as hours_allowed" in sql
+    assert sql.count("> 24 * 60 then") == 2
 
 
 def permission(number: int, action: str, on: str) -> dict[str, Any]:
@@ -354,7 +410,8 @@ def test_roles_read_their_dashboards_datasets_and_nothing_before_their_rules_sta
     assert set(server.permissions[roles["store_manager"]]) == {1} | granted
     assert server.permissions[roles["analyst"]] == [1]
     (rule,) = server.there["rowlevelsecurity"]
-    assert (rule["tables"], rule["roles"]) == ([datasets["sales"]], [roles["store_manager"]])
+    own = [datasets[each] for each in ("product_change", "promoted_sales", "sales")]
+    assert (rule["tables"], rule["roles"]) == (own, [roles["store_manager"]])
     granting = f"POST security/roles/{roles['store_manager']}/permissions"
     assert server.written.index("POST rowlevelsecurity/") < server.written.index(granting)
     # What somebody has added by hand goes; what is right is left alone.
