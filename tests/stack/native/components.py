@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -9,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -103,9 +105,10 @@ def install() -> Components:
     Raises:
         Missing: a Debian package is not there, and this user may not install it.
     """
-    wanted = [package for program, package in _PACKAGES.items() if not _found(program)]
-    if wanted:
-        _apt_install(wanted)
+    with _alone():
+        wanted = [package for program, package in _PACKAGES.items() if not _found(program)]
+        if wanted:
+            _apt_install(wanted)
     found = Components(
         postgres=_postgres_programs(),
         kafka_jars=CACHE / "kafka",
@@ -203,12 +206,22 @@ def _java_of_trino() -> Path:
 
 def _kept(folder: Path, fetch: Callable[[Path], None]) -> None:
     """Fill a folder of the cache, which is there whole or not at all."""
-    if folder.is_dir():
-        return
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    draft.mkdir(parents=True)
-    fetch(draft)
-    draft.rename(folder)
+    with _alone():
+        if folder.is_dir():
+            return
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        draft.mkdir(parents=True)
+        fetch(draft)
+        draft.rename(folder)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let others who install wait, to find what they want installed."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _maven(*arguments: str) -> None:
