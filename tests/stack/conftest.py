@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import NodeManager
 
 from tests.stack.native.components import Components, install
 from tests.stack.native.loopback import LOOPBACK
@@ -32,6 +33,8 @@ class TwoStacks(LoadScopeScheduling):
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoStacks:
+    # A process that is killed before it has ended its servers leaves them behind.
+    NodeManager.EXIT_TIMEOUT = 120
     return TwoStacks(config, log)
 
 
