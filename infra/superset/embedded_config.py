@@ -25,8 +25,13 @@ def _do_not_wait(connection, _record):
         connection.execute("pragma synchronous = off")
 
 
-# Big numbers with their change against the period before.
-FEATURE_FLAGS = {"CHART_PLUGINS_EXPERIMENTAL": True}
+FEATURE_FLAGS = {
+    # Big numbers with their change against the period before.
+    "CHART_PLUGINS_EXPERIMENTAL": True,
+    # Rules of rows tell users apart by a template, and hold for SQL by hand, too.
+    "ENABLE_TEMPLATE_PROCESSING": True,
+    "RLS_IN_SQLLAB": True,
+}
 
 # Browsers load nothing from elsewhere: neither counting pixels nor maps nor fonts.
 TALISMAN_ENABLED = True

@@ -70,6 +70,23 @@ def up(
     raise LakehouseError("Superset has ended", f"see {instance.folder / 'superset.log'}")
 
 
+@app.command()
+def exposures(context: typer.Context) -> None:
+    """Tell dbt which dashboard reads which models: writes models/exposures.yml of its project."""
+    from pipelines.dashboards.assets import read
+    from pipelines.dashboards.embedded import INFRA
+    from pipelines.dashboards.exposures import FILE, exposures
+    from pipelines.dashboards.models import columns_of, models_of
+    from pipelines.dbt_project import Project
+
+    settings: Settings = context.obj
+    assets = read(INFRA / "assets")
+    _, read_by_datasets = columns_of(assets, models_of(Project(settings).manifest))
+    path = settings.project_dir / FILE
+    path.write_text(exposures(assets, read_by_datasets), encoding="utf-8")
+    out.print(f"{len(assets.dashboards)} dashboards in {path}", highlight=False)
+
+
 def _deploy(settings: Settings, superset: Superset, manifest: Manifest, prune: bool) -> Deployed:
     from pipelines.dashboards.deploy import compiled, deploy
     from pipelines.dashboards.embedded import INFRA

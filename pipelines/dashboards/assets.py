@@ -1,4 +1,4 @@
-"""Datasets, charts and dashboards as people write them: a YAML file each, known by its name."""
+"""Datasets, charts, dashboards and roles as people write them: a YAML file each, by name."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ _COLUMNS = ("groupby", "columns", "x_axis", "series", "entity", "groupbyColumns"
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
-class _Asset(BaseModel):
+class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+
+class _Asset(_Strict):
     uuid: UUID
 
 
@@ -72,14 +74,12 @@ class Chart(_Asset):
         return named | {str(each.get("subject")) for each in filters}
 
 
-class Filter(BaseModel):
+class Filter(_Strict):
     """A filter of a dashboard, over all charts whose dataset has the column.
 
     Attributes:
         days: of a time filter: how many days up to the business date are shown first.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
     dataset: Name
@@ -87,23 +87,19 @@ class Filter(BaseModel):
     days: int | None = None
 
 
-class Place(BaseModel):
+class Place(_Strict):
     """A chart in a row; a row is twelve columns wide."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     chart: Name
     width: int = Field(ge=1, le=_COLUMNS_OF_A_ROW)
 
 
-class Row(BaseModel):
+class Row(_Strict):
     """Charts side by side.
 
     Attributes:
         height: in Superset's units of eight pixels.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str | None = None
     height: int = Field(ge=5, le=200)
@@ -120,6 +116,38 @@ class Dashboard(_Asset):
     rows: list[Row] = Field(min_length=1)
 
 
+class OwnRows(_Strict):
+    """Rows that a user of a role sees: those whose column has one of the user's values.
+
+    Attributes:
+        column: of each of the datasets.
+        of: user → values; who is not named sees no row.
+    """
+
+    datasets: list[Name] = Field(min_length=1)
+    column: str
+    of: dict[str, list[int | str]]
+
+
+class Role(_Strict):
+    """Who sees what; its users are the admin's business.
+
+    Attributes:
+        builds_on: roles of Superset whose permissions this one has, too.
+        dashboards: those whose datasets the role reads; Superset's Alpha reads all.
+        rows: of datasets of which the role does not see all.
+        all_rows: where `rows` stands: the datasets of which it does, each named on purpose.
+        hides: columns that none of its datasets may have.
+    """
+
+    description: str
+    builds_on: list[Literal["Alpha", "Gamma", "sql_lab"]] = Field(min_length=1)
+    dashboards: list[Name] = []
+    rows: list[OwnRows] = []
+    all_rows: list[Name] = []
+    hides: list[str] = []
+
+
 class Assets(BaseModel):
     """All of a folder, by name."""
 
@@ -128,10 +156,20 @@ class Assets(BaseModel):
     datasets: dict[str, Dataset]
     charts: dict[str, Chart]
     dashboards: dict[str, Dashboard]
+    roles: dict[str, Role]
+
+    def read_by(self, dashboard: str) -> set[str]:
+        """Names of the datasets that a dashboard's charts and filters read."""
+        told = self.dashboards[dashboard]
+        charts = {self.charts[place.chart].dataset for row in told.rows for place in row.charts}
+        return charts | {each.dataset for each in told.filters}
+
+    def granted_to(self, role: str) -> set[str]:
+        """Names of the datasets that a role reads for its dashboards."""
+        return {name for each in self.roles[role].dashboards for name in self.read_by(each)}
 
 
-Kind = Literal["datasets", "charts", "dashboards"]
-_T = TypeVar("_T", bound=_Asset)
+_T = TypeVar("_T", bound=_Strict)
 
 
 def read(folder: Path) -> Assets:
@@ -146,11 +184,14 @@ def read(folder: Path) -> Assets:
         datasets=_read(folder / "datasets", Dataset, wrong),
         charts=_read(folder / "charts", Chart, wrong),
         dashboards=_read(folder / "dashboards", Dashboard, wrong),
+        roles=_read(folder / "roles", Role, wrong),
     )
     wrong += _twice(assets)
     # Where a file is broken, names that lead to it are no fault of their own.
     if not wrong:
         wrong += _lost(assets)
+    if not wrong:
+        wrong += _unruled(assets)
     if wrong:
         raise broken(wrong)
     return assets
@@ -187,8 +228,8 @@ def _read(folder: Path, kind: Callable[..., _T], wrong: list[str]) -> dict[str, 
 def _twice(assets: Assets) -> list[str]:
     first: dict[UUID, str] = {}
     wrong = []
-    for kind, of_kind in assets:
-        for name, asset in of_kind.items():
+    for kind in ("datasets", "charts", "dashboards"):
+        for name, asset in getattr(assets, kind).items():
             if asset.uuid in first:
                 wrong.append(f"{kind}/{name}.yaml: has the uuid of {first[asset.uuid]}")
             first.setdefault(asset.uuid, f"{kind}/{name}.yaml")
@@ -225,10 +266,37 @@ def _lost(assets: Assets) -> list[str]:
             for each in dashboard.filters
             if each.dataset not in assets.datasets
         ]
+    for name, role in assets.roles.items():
+        wrong += [
+            f"roles/{name}.yaml: there is no dashboard {each}"
+            for each in role.dashboards
+            if each not in assets.dashboards
+        ]
     shown = {p.chart for d in assets.dashboards.values() for row in d.rows for p in row.charts}
     wrong += [
         f"charts/{name}.yaml: no dashboard shows it" for name in sorted(set(assets.charts) - shown)
     ]
+    return wrong
+
+
+def _unruled(assets: Assets) -> list[str]:
+    """Datasets of which a role would see all rows, or none, by an oversight."""
+    wrong = []
+    for name, role in assets.roles.items():
+        granted = assets.granted_to(name)
+        ruled = {dataset for each in role.rows for dataset in each.datasets}
+        told = f"roles/{name}.yaml"
+        wrong += [
+            f"{told}: none of its dashboards reads the dataset {each}"
+            for each in sorted((ruled | {*role.all_rows}) - granted)
+        ]
+        if role.rows:
+            wrong += [
+                f"{told}: neither rows nor all_rows names the dataset {each}"
+                for each in sorted(granted - ruled - {*role.all_rows})
+            ]
+        if role.rows and "Alpha" in role.builds_on:
+            wrong.append(f"{told}: who builds on Alpha reads every dataset; build on Gamma")
     return wrong
 
 

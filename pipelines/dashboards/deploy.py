@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pipelines.dashboards.access import BUILT_IN, reconcile, rules_of
 from pipelines.dashboards.assets import Assets, read
 from pipelines.dashboards.bundle import bundle, packed
 from pipelines.dashboards.client import Superset
@@ -15,14 +16,26 @@ from pipelines.dashboards.models import columns_of, metrics_of, models_of
 from pipelines.semantics import Semantics
 
 # In this order nothing is deleted that another still needs.
-_TITLES = {"dashboard": "dashboard_title", "chart": "slice_name", "dataset": "table_name"}
+_TITLES = {
+    "dashboard": "dashboard_title",
+    "chart": "slice_name",
+    "dataset": "table_name",
+    "rowlevelsecurity": "name",
+    "security/roles": "name",
+}
+_KNOWN_BY_NAME = {"rowlevelsecurity": "rule of rows", "security/roles": "role"}
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """Something on the server that is not in the code."""
+    """Something on the server that is not in the code.
+
+    Attributes:
+        path: of its kind, in Superset's interface.
+    """
 
     kind: str
+    path: str
     number: int
     title: str
 
@@ -39,6 +52,7 @@ class Deployed:
     dashboards: dict[str, str]
     charts: int
     datasets: int
+    roles: int
     foreign: list[Foreign]
 
 
@@ -63,20 +77,22 @@ def compiled(
 
 
 def deploy(superset: Superset, assets: Assets, content: bytes, *, prune: bool) -> Deployed:
-    """Import the assets, and look what else is there.
+    """Import the assets, make roles and rules what they say, and look what else is there.
 
     Args:
         prune: delete that, too.
     """
     superset.load(content)
+    reconcile(superset, assets)
     foreign = _foreign(superset, assets)
     if prune:
         for each in foreign:
-            superset.delete(each.kind, each.number)
+            superset.delete(each.path, each.number)
     return Deployed(
         {name: each.title for name, each in assets.dashboards.items()},
         len(assets.charts),
         len(assets.datasets),
+        len(assets.roles),
         foreign,
     )
 
@@ -86,10 +102,15 @@ def _foreign(superset: Superset, assets: Assets) -> list[Foreign]:
         "dashboard": {str(each.uuid) for each in assets.dashboards.values()},
         "chart": {str(each.uuid) for each in assets.charts.values()},
         "dataset": {str(each.uuid) for each in assets.datasets.values()},
+        "rowlevelsecurity": {
+            n for name, role in assets.roles.items() for n in rules_of(name, role)
+        },
+        "security/roles": BUILT_IN | set(assets.roles),
     }
     return [
-        Foreign(kind, there["id"], there[title])
-        for kind, title in _TITLES.items()
-        for there in superset.all(kind, ["id", "uuid", title])
-        if str(there["uuid"]) not in ours[kind]
+        Foreign(_KNOWN_BY_NAME.get(path, path), path, there["id"], there[title])
+        for path, title in _TITLES.items()
+        for key in ["name" if path in _KNOWN_BY_NAME else "uuid"]
+        for there in superset.all(path, ["id", *{key, title}])
+        if str(there[key]) not in ours[path]
     ]

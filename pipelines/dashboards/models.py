@@ -89,9 +89,30 @@ def columns_of(
             for each in dashboard.filters
             if each.dataset in columns and each.column not in columns[each.dataset]
         ]
+    wrong += _of_roles(assets, columns)
     if wrong:
         raise broken(wrong)
     return columns, read
+
+
+def _of_roles(assets: Assets, columns: Mapping[str, Mapping[str, Column]]) -> list[str]:
+    """Columns by which a role's rows are told, and those that it must not see."""
+    wrong = []
+    for name, role in assets.roles.items():
+        told = f"roles/{name}.yaml"
+        wrong += [
+            f"{told}: the dataset {dataset} has no column {each.column}"
+            for each in role.rows
+            for dataset in each.datasets
+            if each.column not in columns.get(dataset, {each.column: None})
+        ]
+        wrong += [
+            f"{told}: the dataset {dataset} has the column {column}, which the role hides"
+            for dataset in sorted(assets.granted_to(name))
+            for column in role.hides
+            if column in columns.get(dataset, {})
+        ]
+    return wrong
 
 
 def _columns(dataset: Dataset, models: Mapping[str, Model]) -> tuple[dict[str, Column], set[str]]:

@@ -59,6 +59,7 @@ def test_what_was_changed_is_built_beside_and_compared_with_what_readers_see(
     assert "unit_test a_week_runs_over_the_end_of_the_year" in failed.stderr
     assert "the published marts stay as they were" in failed.stderr
 
+    (project / "tests" / "mart_sales_weekly_equals_daily.sql").unlink()
     promised = sales / "mart_sales_weekly.yml"
     promised.write_text(promised.read_text().partition("\nunit_tests:")[0] + "\n")
     done = demo("preview", "--json", "--examples", "1", env=told)

@@ -23,6 +23,7 @@ from pipelines.dashboards.assets import Assets, read
 from pipelines.dashboards.bundle import bundle, packed
 from pipelines.dashboards.client import Superset
 from pipelines.dashboards.deploy import deploy
+from pipelines.dashboards.exposures import FILE, exposures
 from pipelines.dashboards.models import Model, columns_of, metrics_of, models_of
 from pipelines.dashboards.published_views import write_views
 from pipelines.dbt_project import Project
@@ -140,6 +141,23 @@ def test_a_query_that_leaves_out_what_a_metric_reads_is_refused(
             {"rows": [{"height": 20, "charts": [{"chart": "gone", "width": 7}]}]},
             "dashboards/sales_overview.yaml: there is no chart gone",
         ),
+        ("roles/marketing", {"dashboards": ["gone"]}, "marketing.yaml: there is no dashboard gone"),
+        ("roles/marketing", {"builds_on": ["Admin"]}, "roles/marketing.yaml: builds_on.0: "),
+        (
+            "roles/store_manager",
+            {"all_rows": []},
+            "store_manager.yaml: neither rows nor all_rows names the dataset cohorts",
+        ),
+        (
+            "roles/store_manager",
+            {"dashboards": []},
+            "store_manager.yaml: none of its dashboards reads the dataset sales",
+        ),
+        (
+            "roles/store_manager",
+            {"builds_on": ["Alpha"]},
+            "store_manager.yaml: who builds on Alpha reads every dataset",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_named(
@@ -149,6 +167,36 @@ def test_what_is_wrong_with_a_file_is_named(
     with pytest.raises(LakehouseError) as caught:
         read(folder)
     assert told in caught.value.cause
+
+
+def test_a_role_whose_datasets_tell_too_much_or_cannot_tell_whose_is_refused(
+    dbt: tuple[dict[str, Model], Semantics], folder: Path
+) -> None:
+    changed(folder, "roles/marketing", hides=["order_id"])
+    rows = [{"datasets": ["sales"], "column": "store", "of": {}}]
+    changed(folder, "roles/store_manager", rows=rows)
+    with pytest.raises(LakehouseError) as caught:
+        columns_of(read(folder), dbt[0])
+    for told in (
+        "roles/marketing.yaml: the dataset sales has the column order_id, which the role hides",
+        "roles/store_manager.yaml: the dataset sales has no column store",
+    ):
+        assert told in caught.value.cause
+
+
+def test_dbt_knows_which_dashboard_reads_what(
+    dbt: tuple[dict[str, Model], Semantics], tmp_path: Path
+) -> None:
+    """The file is made of the assets: `lakehouse dashboards exposures` writes it."""
+    assets = read(FOLDER)
+    _, tables = columns_of(assets, dbt[0])
+    settings = Settings(_env_file=None, home=tmp_path / "lake")
+    assert (settings.project_dir / FILE).read_text(encoding="utf-8") == exposures(assets, tables)
+    told = {
+        each.name: each.depends_on.nodes for each in Project(settings).manifest.exposures.values()
+    }
+    assert set(told) == set(assets.dashboards)
+    assert "model.lakehouse.fct_sale" in told["sales_overview"]
 
 
 def test_all_faults_are_told_at_once(folder: Path) -> None:
@@ -216,19 +264,63 @@ def test_every_chart_has_its_place_in_the_grid(
         assert {name.removeprefix("bundle/") for name in archive.namelist()} == set(files)
 
 
-class Server:
-    """What a Superset holds, as far as a deploy asks."""
+def permission(number: int, action: str, on: str) -> dict[str, Any]:
+    return {"id": number, "permission": {"name": action}, "view_menu": {"name": on}}
 
-    def __init__(self, there: dict[str, list[dict[str, Any]]]) -> None:
-        self.there = there
+
+class Server:
+    """What a Superset holds, as far as a deploy asks; it notes what is written."""
+
+    def __init__(self, assets: Assets) -> None:
+        self._assets = assets
+        self.there: dict[str, list[dict[str, Any]]] = {
+            "dashboard": [], "chart": [], "dataset": [], "rowlevelsecurity": [],
+            "security/permissions-resources": [permission(1, "can_read", "Chart")],
+            "security/roles": [
+                {"id": number, "name": name}
+                for number, name in enumerate(["Admin", "Alpha", "Gamma", "sql_lab"], 1)
+            ],
+        }  # fmt: skip
+        self.permissions: dict[int, list[int]] = {1: [1], 2: [1], 3: [1], 4: []}
         self.loaded = b""
         self.deleted: list[tuple[str, int]] = []
+        self.written: list[str] = []
 
     def load(self, content: bytes) -> None:
         self.loaded = content
+        for number, (name, dataset) in enumerate(self._assets.datasets.items(), 10):
+            if number not in [each["id"] for each in self.there["dataset"]]:
+                self.there["dataset"].append(
+                    {"id": number, "uuid": str(dataset.uuid), "table_name": name}
+                )
+                self.there["security/permissions-resources"].append(
+                    permission(number, "datasource_access", f"[Lakehouse].[{name}](id:{number})")
+                )
+
+    def call(self, method: str, path: str, json: Any = None) -> Any:
+        kind, _, rest = path.removesuffix("/").rpartition("/roles/")
+        if kind and method == "GET":
+            number = int(rest.removesuffix("/permissions"))
+            return {"result": [{"id": each} for each in self.permissions[number]]}
+        self.written.append(f"{method} {path}")
+        if kind:
+            number = int(rest.removesuffix("/permissions"))
+            self.permissions[number] = json["permission_view_menu_ids"]
+            return {}
+        path, _, known = path.removesuffix("/").partition("rowlevelsecurity/")
+        path = path or "rowlevelsecurity"
+        if known:
+            (there,) = [each for each in self.there[path] if each["id"] == int(known)]
+            there.update(json)
+            return {}
+        number = 100 + len(self.written)
+        self.there[path].append({"id": number} | json)
+        self.permissions[number] = []
+        return {"id": number}
 
     def all(self, kind: str, columns: list[str]) -> list[dict[str, Any]]:
-        return [{name: each[name] for name in columns} for each in self.there[kind]]
+        wanted = {name.partition(".")[0] for name in columns}
+        return [{name: each[name] for name in wanted} for each in self.there[kind]]
 
     def delete(self, kind: str, number: int) -> None:
         self.deleted.append((kind, number))
@@ -239,11 +331,49 @@ def test_what_is_not_in_the_code_is_told_and_deleted_if_asked_for(prune: bool) -
     assets = read(FOLDER)
     own = {"id": 1, "uuid": str(assets.charts["orders"].uuid), "slice_name": "Orders"}
     other = {"id": 2, "uuid": "7b0d1c2e-0000-4000-8000-000000000000", "slice_name": "Scratch"}
-    server: Any = Server({"dashboard": [], "chart": [own, other], "dataset": []})
+    server: Any = Server(assets)
+    server.there["chart"] = [own, other]
+    server.there["security/roles"].append({"id": 9, "name": "former"})
+    server.there["rowlevelsecurity"].append({"id": 7, "name": "former: store_id"})
     done = deploy(server, assets, b"zip", prune=prune)
     assert server.loaded == b"zip"
-    assert [(each.kind, each.title) for each in done.foreign] == [("chart", "Scratch")]
-    assert server.deleted == ([("chart", 2)] if prune else [])
+    assert [(each.kind, each.title) for each in done.foreign] == [
+        ("chart", "Scratch"), ("rule of rows", "former: store_id"), ("role", "former"),
+    ]  # fmt: skip
+    gone = [("chart", 2), ("rowlevelsecurity", 7), ("security/roles", 9)]
+    assert server.deleted == (gone if prune else [])
+
+
+def test_roles_read_their_dashboards_datasets_and_nothing_before_their_rules_stand() -> None:
+    assets = read(FOLDER)
+    server: Any = Server(assets)
+    deploy(server, assets, b"zip", prune=False)
+    roles = {each["name"]: each["id"] for each in server.there["security/roles"]}
+    datasets = {each["table_name"]: each["id"] for each in server.there["dataset"]}
+    granted = {datasets[name] for name in assets.granted_to("store_manager")}
+    assert set(server.permissions[roles["store_manager"]]) == {1} | granted
+    assert server.permissions[roles["analyst"]] == [1]
+    (rule,) = server.there["rowlevelsecurity"]
+    assert (rule["tables"], rule["roles"]) == ([datasets["sales"]], [roles["store_manager"]])
+    granting = f"POST security/roles/{roles['store_manager']}/permissions"
+    assert server.written.index("POST rowlevelsecurity/") < server.written.index(granting)
+    # What somebody has added by hand goes; what is right is left alone.
+    server.permissions[roles["marketing"]].append(99)
+    server.written.clear()
+    deploy(server, assets, b"zip", prune=False)
+    assert 99 not in server.permissions[roles["marketing"]]
+    assert server.written == [
+        f"PUT rowlevelsecurity/{rule['id']}",
+        f"POST security/roles/{roles['marketing']}/permissions",
+    ]
+
+
+def test_a_superset_without_the_roles_that_ours_build_on_is_told() -> None:
+    assets = read(FOLDER)
+    server: Any = Server(assets)
+    server.there["security/roles"].pop()
+    with pytest.raises(LakehouseError, match="has no role sql_lab"):
+        deploy(server, assets, b"zip", prune=False)
 
 
 def test_a_superset_that_is_away_is_told_with_its_remedy() -> None:

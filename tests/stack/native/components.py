@@ -105,10 +105,9 @@ def install() -> Components:
     Raises:
         Missing: a Debian package is not there, and this user may not install it.
     """
-    with _alone():
-        wanted = [package for program, package in _PACKAGES.items() if not _found(program)]
-        if wanted:
-            _apt_install(wanted)
+    wanted = [package for program, package in _PACKAGES.items() if not _found(program)]
+    if wanted:
+        apt_install(wanted)
     found = Components(
         postgres=_postgres_programs(),
         kafka_jars=CACHE / "kafka",
@@ -180,17 +179,23 @@ def _postgres_programs() -> Path:
     return _postgres_folders()[-1].parent
 
 
-def _apt_install(packages: list[str]) -> None:
+def apt_install(packages: list[str]) -> None:
+    """Install Debian packages.
+
+    Raises:
+        Missing: this user may not.
+    """
     if os.geteuid() != 0:
         raise Missing(f"install first: apt-get install {' '.join(packages)}")
     # No cluster of Debian's own: it would run as a service and take the port.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-q"], check=True, env=environment)
-    subprocess.run(
-        ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
-        check=True,
-        env=environment,
-    )
+    with _alone():
+        subprocess.run(["apt-get", "update", "-q"], check=True, env=environment)
+        subprocess.run(
+            ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
+            check=True,
+            env=environment,
+        )
 
 
 def _java_of_trino() -> Path:
