@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from pipelines.commands.options import Json
 from pipelines.preview.diff import Example, TableDiff
@@ -51,16 +52,18 @@ def preview(
         out.print(f"no model differs from those of publication {built.published.version}")
         return
     out.print(f"{len(built.built)} models built beside: {escape(', '.join(built.built))}")
-    _show(found)
-    out.print(f"look closer: lakehouse --home {escape(str(built.settings.home))} sql …",
-              highlight=False, soft_wrap=True)  # fmt: skip
+    show(found)
+    home = escape(shlex.quote(str(built.settings.home)))
+    out.print(f"look closer: lakehouse --home {home} sql …", highlight=False, soft_wrap=True)
 
 
-def _show(found: list[TableDiff]) -> None:
+def show(found: list[TableDiff]) -> None:
+    """Print differences as a table, with their examples below it."""
     if not found:
         out.print("no published table is among them")
         return
-    table = Table("table", "", "key", "rows", "added", "removed", "changed", "columns")
+    name = Column("table", min_width=max(len(each.table) for each in found))
+    table = Table(name, "", "key", "rows", "added", "removed", "changed", "columns")
     for each in found:
         table.add_row(
             each.table, each.state, ", ".join(each.key) or "–", _rows(each),

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from pipelines.commands.preview import show
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.green_project import keep_project, put_kept_project
 from pipelines.lake.publish import Manifest, Published
@@ -17,6 +18,7 @@ from pipelines.preview.build import preview
 from pipelines.preview.diff import TableDiff, compare
 from pipelines.settings import Settings
 from pipelines.targets import refuse_server
+from pipelines.terminal import out
 from pipelines.transform import green_build_id
 
 
@@ -115,6 +117,27 @@ def test_a_table_of_nothing_but_its_key_can_be_compared(
 ) -> None:
     found = diff(connection, "select 1 as id", "select unnest([1, 2]) as id")
     assert (found.added, found.removed, found.changed) == (1, 0, 0)
+
+
+def test_differences_are_shown_as_a_table_with_examples(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    found = diff(
+        connection,
+        "select 1 as id, 'a' as v, 7 as former",
+        "select * from (values (1, null), (2, '[b]')) as t (id, v)",
+    )
+    with out.capture() as captured:
+        show([found, TableDiff("marts.away", "gone", rows_before=5, removed=5)])
+    told = captured.get()
+    (row,) = [line for line in told.splitlines() if "marts.thing " in line]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "marts.thing", "differs", "id", "1 → 2", "1", "0", "1", "v 1",
+    ]  # fmt: skip
+    assert "- former INTEGER" in told
+    assert "5 → –" in told
+    assert 'marts.thing: changed {"id": 1} v: a → null' in told
+    assert 'marts.thing: added {"id": 2, "v": "[b]"}' in told
 
 
 @pytest.fixture
