@@ -127,6 +127,15 @@ class Project:
             raise BuildFailed(failures, self._settings.target)
         return results
 
+    def document(self) -> Path:
+        """Write dbt's own pages, and the SQL of all models into the manifest; needs no database.
+
+        Returns:
+            One HTML file that needs nothing beside it.
+        """
+        self._invoke(["docs", "generate", "--static", "--empty-catalog"])
+        return self._settings.state / "dbt" / "static_index.html"
+
     def _invoke(self, arguments: list[str]) -> Any:
         # Imported only where a build is due: it takes seconds, which `sql` and `status` need not
         # wait.

@@ -58,6 +58,12 @@ class Settings(BaseSettings):
     spark_raw: str | None = None
     redis: str | None = Field(default=None, pattern=r"^rediss?://[^/]")
     feature_registry: str | None = Field(default=None, pattern=r"^postgresql://[^/]")
+    superset_url: str | None = Field(default=None, pattern=r"^https?://[^/]")
+    superset_user: str = "admin"
+    superset_password: str | None = None
+    # Trino and its authority's file as Superset, wherever that runs, reaches them.
+    superset_trino: str | None = Field(default=None, pattern=r"^trino://[^/]+/\w+$")
+    superset_trino_cert: str | None = None
     lineage_url: str | None = Field(default=None, pattern=r"^(https?|kafka)://[^/]")
     lineage_api_key: str | None = None
     lineage_timeout: float = Field(default=2.0, gt=0, le=60)
@@ -103,6 +109,11 @@ class Settings(BaseSettings):
     def expectations_dir(self) -> Path:
         """The rules of the gates lie beside dbt's project; there may be none."""
         return self.project_dir.parent / "expectations"
+
+    @property
+    def dashboards_dir(self) -> Path:
+        """Datasets, charts, dashboards and roles, beside dbt's project."""
+        return self.project_dir.parent / "infra" / "superset" / "assets"
 
     @property
     def quality(self) -> Path:

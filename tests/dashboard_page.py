@@ -75,7 +75,7 @@ class Reader:
 
 
 @contextmanager
-def logged_in(browser: Browser, url: str, user: str, password: str) -> Iterator[Reader]:
+def reading_as(browser: Browser, url: str, user: str, password: str) -> Iterator[Reader]:
     """A session of its own for a user."""
     with browser.new_context(viewport=_VIEW) as context:  # type: ignore[arg-type]
         page = context.new_page()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipelines.dashboards import PORT
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.settings import EMBEDDED, Settings
 from pipelines.terminal import err, out
@@ -27,7 +28,7 @@ Prune = Annotated[
 @app.command()
 def up(
     context: typer.Context,
-    port: Annotated[int, typer.Option(min=1024, max=65535, help="On this machine.")] = 8088,
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="On this machine.")] = PORT,
     prune: Prune = False,
 ) -> None:
     """Start Superset on this machine with all dashboards; it ends with Ctrl-C."""
@@ -40,7 +41,7 @@ def up(
     if settings.target != EMBEDDED:
         raise UsageError(
             f"dashboards are shown of what is published on this machine, not on {settings.target}",
-            "leave out --target",
+            "leave out --target, or name a Superset: `lakehouse dashboards deploy`",
         )
     manifest = write_views(settings)
     with err.status("Superset's environment (a minute, the first time) …") as progress:
@@ -71,16 +72,30 @@ def up(
 
 
 @app.command()
+def deploy(context: typer.Context, prune: Prune = False) -> None:
+    """Bring dashboards, roles and rules to a running Superset; repeated, it ends in the same."""
+    from pipelines.dashboards.server import superset
+    from pipelines.lake.shown import shown
+
+    settings: Settings = context.obj
+    manifest = shown(settings)
+    if manifest is None:
+        raise LakehouseError(
+            f"nothing is published on {settings.target}", "run `lakehouse run`, then deploy again"
+        )
+    _tell(_deploy(settings, superset(settings), manifest, prune))
+
+
+@app.command()
 def exposures(context: typer.Context) -> None:
     """Tell dbt which dashboard reads which models: writes models/exposures.yml of its project."""
     from pipelines.dashboards.assets import read
-    from pipelines.dashboards.embedded import INFRA
     from pipelines.dashboards.exposures import FILE, exposures
     from pipelines.dashboards.models import columns_of, models_of
     from pipelines.dbt_project import Project
 
     settings: Settings = context.obj
-    assets = read(INFRA / "assets")
+    assets = read(settings.dashboards_dir)
     _, read_by_datasets = columns_of(assets, models_of(Project(settings).manifest))
     path = settings.project_dir / FILE
     path.write_text(exposures(assets, read_by_datasets), encoding="utf-8")
@@ -89,8 +104,7 @@ def exposures(context: typer.Context) -> None:
 
 def _deploy(settings: Settings, superset: Superset, manifest: Manifest, prune: bool) -> Deployed:
     from pipelines.dashboards.deploy import compiled, deploy
-    from pipelines.dashboards.embedded import INFRA
-    from pipelines.dashboards.published_views import database
+    from pipelines.dashboards.server import database
     from pipelines.dbt_project import Project
     from pipelines.semantics import MANIFEST, Semantics
 
@@ -100,7 +114,7 @@ def _deploy(settings: Settings, superset: Superset, manifest: Manifest, prune: b
     manifest_of_dbt = Project(settings).manifest
     semantics = Semantics.read(settings.state / "dbt" / MANIFEST)
     assets, content = compiled(
-        INFRA / "assets", manifest_of_dbt, semantics, database(settings), business_date
+        settings.dashboards_dir, manifest_of_dbt, semantics, database(settings), business_date
     )
     return deploy(superset, assets, content, prune=prune)
 

@@ -176,9 +176,13 @@ def read(folder: Path) -> Assets:
     """Read all assets.
 
     Raises:
-        LakehouseError: a file is broken, an id stands twice, or a name leads nowhere; all of them
-            are told at once.
+        LakehouseError: there is no such folder, a file is broken, an id stands twice, or a name
+            leads nowhere; all of them are told at once.
     """
+    if not folder.is_dir():
+        raise LakehouseError(
+            f"there are no dashboards in {folder}", "keep infra/superset/assets beside dbt_project"
+        )
     wrong: list[str] = []
     assets = Assets(
         datasets=_read(folder / "datasets", Dataset, wrong),

@@ -40,7 +40,7 @@ class Model:
 def models_of(manifest: Any) -> dict[str, Model]:
     """The published models of dbt's manifest, by `<schema>.<table>`."""
     return {
-        f"{node.schema}.{node.name}": Model(
+        f"{node.config.schema}.{node.name}": Model(
             " ".join(node.description.split()),
             str(node.config.meta.get("owner", "")),
             {
@@ -51,7 +51,8 @@ def models_of(manifest: Any) -> dict[str, Model]:
             },
         )
         for node in manifest.nodes.values()
-        if node.resource_type == "model" and node.schema in _PUBLISHED
+        # As readers know it: where it is built depends on the target.
+        if node.resource_type == "model" and node.config.schema in _PUBLISHED
     }
 
 

@@ -32,6 +32,18 @@ _FORMER = "manifests"
 _KEPT_MANIFESTS = 100
 RECORD = "_publication"
 PUBLICATION = f"marts.{RECORD}"
+RECORD_SCHEMA = pa.schema(
+    [
+        ("table_name", pa.string()),
+        ("version", pa.int64()),
+        ("row_count", pa.int64()),
+        ("run_id", pa.string()),
+        ("published_in_run", pa.string()),
+        ("published_at", UTC_MICROSECONDS),
+        ("business_date", pa.string()),
+        ("build_id", pa.string()),
+    ]
+)
 _WHOLE = ""
 # Until the manifest moves, readers need the log of the version before this commit.
 _KEEP_LOG = PostCommitHookProperties(cleanup_expired_logs=False)
@@ -317,18 +329,6 @@ def _write(
 
 def _publish_record(manifest: Manifest, published: Path) -> Published:
     """The table `marts._publication`: which run and version each published table is of."""
-    schema = pa.schema(
-        [
-            ("table_name", pa.string()),
-            ("version", pa.int64()),
-            ("row_count", pa.int64()),
-            ("run_id", pa.string()),
-            ("published_in_run", pa.string()),
-            ("published_at", UTC_MICROSECONDS),
-            ("business_date", pa.string()),
-            ("build_id", pa.string()),
-        ]
-    )
     rows = [
         {
             "table_name": name,
@@ -346,11 +346,11 @@ def _publish_record(manifest: Manifest, published: Path) -> Published:
     target = published / path
     write_deltalake(
         str(target),
-        pa.Table.from_pylist(rows, schema),
+        pa.Table.from_pylist(rows, RECORD_SCHEMA),
         mode="overwrite",
         schema_mode="overwrite",
         commit_properties=CommitProperties(custom_metadata={"run_id": manifest.run_id}),
         post_commithook_properties=_KEEP_LOG,
     )
     version = DeltaTable(str(target)).version()
-    return Published(str(path), version, len(rows), manifest.run_id, schema.names, {})
+    return Published(str(path), version, len(rows), manifest.run_id, RECORD_SCHEMA.names, {})

@@ -18,7 +18,7 @@ from pipelines.dashboards.embedded import INFRA
 from pipelines.errors import LakehouseError
 from pipelines.lake.publish import read_manifest
 from pipelines.settings import Settings
-from tests.dashboard_page import chromium, logged_in
+from tests.dashboard_page import chromium, reading_as
 from tests.embedded.conftest import REPOSITORY, Lakehouse
 from tests.embedded.test_main_line import copied
 from tests.stack.native.loopback import LOOPBACK, free_ports
@@ -117,7 +117,7 @@ def browser() -> Iterator[Browser]:
 @pytest.mark.parametrize("name", ASSETS.dashboards)
 def test_every_chart_shows_something(shown: Shown, browser: Browser, name: str) -> None:
     charts = sum(len(row.charts) for row in ASSETS.dashboards[name].rows)
-    with logged_in(browser, shown.url, "admin", shown.password) as reader:
+    with reading_as(browser, shown.url, "admin", shown.password) as reader:
         reader.open(name.replace("_", "-"), charts)
         reader.keep(name)
         assert reader.failed() == []
@@ -141,7 +141,7 @@ def test_who_manages_a_store_sees_its_sales_and_no_others(shown: Shown, browser:
         ("of-one", PASSWORD, f" and store_id = {shown.store}"),
     ):
         (told,) = shown.lake.sql(of_days + whose)
-        with logged_in(browser, shown.url, user, password) as reader:
+        with reading_as(browser, shown.url, user, password) as reader:
             reader.open("sales-overview", charts)
             reader.keep(f"sales_overview_{user}")
             assert told["revenue"] in reader.chart("Revenue").inner_text()

@@ -7,27 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+
+from tests.markdown_blocks import Block, blocks
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TUTORIAL = REPOSITORY / "docs" / "tutorial-new-table.md"
-_BLOCK = re.compile(r"^```(\w+)[ \t]*([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LAKEHOUSE = ".venv/bin/lakehouse"
-
-
-@dataclass(frozen=True)
-class Block:
-    """A fenced block; `does` is what stands behind the language: file=…, append=… or output."""
-
-    language: str
-    does: str
-    text: str
-
-
-def blocks() -> list[Block]:
-    """All fenced blocks of the tutorial, from top to bottom."""
-    return [Block(*found) for found in _BLOCK.findall(TUTORIAL.read_text(encoding="utf-8"))]
 
 
 def place(name: str, folder: Path) -> Path:
@@ -87,7 +73,7 @@ def test_a_new_table_costs_one_entry_and_one_staging_model(tmp_path: Path) -> No
     staged = "select supplier_id, supplier_name, country_code, rating from staging.stg_supplier"
     states: list[list[list[str]]] = []
     printed = ""
-    for block in blocks():
+    for block in blocks(TUTORIAL.read_text(encoding="utf-8")):
         if block.does.startswith(("file=", "append=")):
             write(block, folder)
         elif block.language == "bash":

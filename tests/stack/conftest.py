@@ -21,7 +21,7 @@ from tests.stack.parity import SparkServer, TrinoServer
 
 TRINO_USERS = ("admin", "dbt", "analyst")
 # Those who ask Trino or Spark share their servers; all others have servers of their own.
-OF_ENGINES = {"features", "parity", "spark", "spark_jobs", "spark_models", "trino"}
+OF_ENGINES = {"features", "parity", "spark", "spark_jobs", "spark_models", "superset", "trino"}
 
 
 class TwoStacks(LoadScopeScheduling):

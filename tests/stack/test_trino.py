@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from trino.exceptions import HttpError, TrinoUserError
 
 from pipelines.contract import load_contracts
+from pipelines.dashboards.models import models_of
+from pipelines.dbt_project import Project
+from pipelines.docs_site.bookkeeping import bookkeeping
 from pipelines.lake.metastore import connected
+from pipelines.settings import Settings
+from tests.cookbook import recipes
 from tests.embedded.conftest import REPOSITORY
 from tests.stack.bare_project import bare_project
 from tests.stack.native.loopback import LOOPBACK
@@ -26,6 +32,8 @@ from tests.stack.native.processes import eventually
 from tests.stack.native.stack import Stack
 from tests.stack.parity import TrinoServer
 from tests.stack.prefect_client import Prefect, within
+
+_PUBLISHED = re.compile(r"\b(marts|features|predictions)\.(\w+)")
 
 
 @pytest.mark.parametrize(("user", "password"), [("dbt", "wrong"), ("nobody", "wrong")])
@@ -80,6 +88,31 @@ def test_doctor_looks_at_trino(trino_server: TrinoServer, tmp_path: Path) -> Non
     assert "no catalog elsewhere" in wrong(LAKEHOUSE_TRINO_CATALOG="elsewhere")["trino: catalog"]
     untrusted = wrong(LAKEHOUSE_TRINO_CERT="", REQUESTS_CA_BUNDLE="", CURL_CA_BUNDLE="")
     assert "certificate" in untrusted["trino"]
+
+
+def test_the_cookbook_is_understood_as_it_stands(trino_server: TrinoServer, tmp_path: Path) -> None:
+    """Its tables are empty here: types and functions are Trino's, the answers were DuckDB's."""
+    project = Project(Settings(home=tmp_path / "lake", _env_file=None))
+    tables = models_of(project.manifest) | bookkeeping()
+    asked = [each for each in recipes() if not each.is_for_duckdb_alone]
+    named = {name for each in asked for name in _PUBLISHED.findall(each.query.text)}
+    schemas = sorted({schema for schema, _ in named})
+    try:
+        for schema in schemas:
+            trino_server.query(f"create schema if not exists cookbook_{schema}")
+        for schema, table in sorted(named):
+            columns = tables[f"{schema}.{table}"].columns
+            told = ", ".join(
+                f"{name} {column.type.replace('TIMESTAMPTZ', 'TIMESTAMP(6)')}"
+                for name, column in columns.items()
+            )
+            trino_server.query(f"create table cookbook_{schema}.{table} ({told})")
+        for each in asked:
+            query = _PUBLISHED.sub(r"cookbook_\1.\2", each.query.text)
+            assert trino_server.query(query) == (each.columns, []), each.title
+    finally:
+        for schema in schemas:
+            trino_server.query(f"drop schema if exists cookbook_{schema} cascade")
 
 
 def forget_tables(trino_server: TrinoServer) -> None:
