@@ -20,7 +20,7 @@ test: $(VENV)/.dev ## Set up, then lint, type-check and run all tests
 	$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile --no-loadscope-reorder --durations=25 $(ARGS)
 
 test-stack: $(VENV)/.dev ## Start the stack as processes, and test the line on it
-	$(BIN)/pytest tests/stack --durations=25 $(ARGS)
+	$(BIN)/pytest tests/stack -n 2 --durations=25 $(ARGS)
 
 test-parity: $(VENV)/.dev ## All models and data tests on three engines: an hour on two cores
 	LAKEHOUSE_PARITY=full $(BIN)/pytest -s tests/stack/test_parity.py $(ARGS)

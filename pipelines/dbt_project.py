@@ -90,21 +90,34 @@ class Project:
         self.manifest: Any = None
         self.manifest = self._invoke(["parse"])
 
+    @property
+    def artifacts(self) -> Path:
+        """The folder of what dbt tells of the project."""
+        return self._settings.state / "dbt"
+
+    def selected(self, *arguments: str) -> list[str]:
+        """Names of the models that dbt's arguments select."""
+        found = self._invoke(["ls", "--resource-type", "model", "--output", "name", *arguments])
+        return list(found or [])
+
     def build(
         self,
         *arguments: str,
         on_results: Callable[[list[Any]], None] = lambda results: None,
+        unit_tests: bool = False,
     ) -> list[Any]:
         """Build and test nodes; returns dbt's results.
 
         Args:
             on_results: is given them, too, also where some have failed.
+            unit_tests: run them, too: they tell of the project, not of the data.
 
         Raises:
             BuildFailed: names each failed test or model, and the first rows of each failed test.
             Unavailable: the server that builds is not reached.
         """
-        found = self._invoke(["build", "--exclude-resource-type", "unit_test", *arguments])
+        left_out = () if unit_tests else ("--exclude-resource-type", "unit_test")
+        found = self._invoke(["build", *left_out, *arguments])
         results = list(getattr(found, "results", None) or [])
         on_results(results)
         failures = [_failure(r, self._settings) for r in results if _has_failed(r)]
@@ -138,7 +151,7 @@ class Project:
             "--project-dir", str(settings.project_dir),
             "--profiles-dir", str(settings.project_dir),
             "--target", settings.target,
-            "--target-path", str(settings.state / "dbt"),
+            "--target-path", str(self.artifacts),
             "--log-path", str(settings.home / "logs"),
             "--log-level", "none",
             "--log-level-file", "info",

@@ -15,6 +15,7 @@ import structlog
 
 from pipelines.cdc.ledger import batches_with_rows
 from pipelines.dbt_project import Project
+from pipelines.green_project import keep_project
 from pipelines.lake.files import replace_text
 from pipelines.lake.inference import create_inference_tables, inference_versions
 from pipelines.lake.publish import Source
@@ -121,6 +122,8 @@ class Build:
     def accept(self) -> None:
         """Remember it as the last green build: what it has seen is no news to the next one."""
         _write_state(self._settings, self._news, self.report.sources)
+        if self._settings.target == EMBEDDED:
+            keep_project(self._settings, self.project.artifacts)
 
 
 def _published_sources(results: list[Any]) -> list[Source]:
@@ -135,6 +138,18 @@ def _published_sources(results: list[Any]) -> list[Source]:
 def is_built(settings: Settings) -> bool:
     """Whether there is a work file that a green build has left."""
     return _read_state(settings) is not None
+
+
+def green_build_id(settings: Settings) -> str | None:
+    """What the last green build was called, None before the first one."""
+    news = _read_state(settings)
+    return None if news is None else _build_id(news)
+
+
+def has_unbuilt_batches(settings: Settings) -> bool:
+    """Whether rows have landed since the last green build."""
+    former = _read_state(settings)
+    return former is None or former["batches"] != _news(settings)["batches"]
 
 
 def demand_build(settings: Settings, demand: str) -> None:

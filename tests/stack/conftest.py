@@ -8,8 +8,11 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import NodeManager
 
 from tests.stack.native.components import Components, install
 from tests.stack.native.loopback import LOOPBACK
@@ -17,6 +20,22 @@ from tests.stack.native.stack import Stack
 from tests.stack.parity import SparkServer, TrinoServer
 
 TRINO_USERS = ("admin", "dbt", "analyst")
+# Those who ask Trino or Spark share their servers; all others have servers of their own.
+OF_ENGINES = {"features", "parity", "spark", "spark_jobs", "spark_models", "superset", "trino"}
+
+
+class TwoStacks(LoadScopeScheduling):
+    """Two processes work the tests off, each on a stack of its own, in the order of files."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        name = nodeid.partition("::")[0].rpartition("test_")[2].removesuffix(".py")
+        return "engines" if name in OF_ENGINES else "services"
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> TwoStacks:
+    # A process that is killed before it has ended its servers leaves them behind.
+    NodeManager.EXIT_TIMEOUT = 120
+    return TwoStacks(config, log)
 
 
 @pytest.fixture(scope="session")

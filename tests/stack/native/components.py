@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -9,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -187,12 +189,13 @@ def apt_install(packages: list[str]) -> None:
         raise Missing(f"install first: apt-get install {' '.join(packages)}")
     # No cluster of Debian's own: it would run as a service and take the port.
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    subprocess.run(["apt-get", "update", "-q"], check=True, env=environment)
-    subprocess.run(
-        ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
-        check=True,
-        env=environment,
-    )
+    with _alone():
+        subprocess.run(["apt-get", "update", "-q"], check=True, env=environment)
+        subprocess.run(
+            ["apt-get", "install", "-q", "-y", "--no-install-recommends", *packages],
+            check=True,
+            env=environment,
+        )
 
 
 def _java_of_trino() -> Path:
@@ -208,12 +211,22 @@ def _java_of_trino() -> Path:
 
 def _kept(folder: Path, fetch: Callable[[Path], None]) -> None:
     """Fill a folder of the cache, which is there whole or not at all."""
-    if folder.is_dir():
-        return
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}")
-    draft.mkdir(parents=True)
-    fetch(draft)
-    draft.rename(folder)
+    with _alone():
+        if folder.is_dir():
+            return
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}")
+        draft.mkdir(parents=True)
+        fetch(draft)
+        draft.rename(folder)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Let others who install wait, to find what they want installed."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / ".lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _maven(*arguments: str) -> None:
