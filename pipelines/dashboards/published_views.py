@@ -38,14 +38,19 @@ def write_views(settings: Settings) -> Manifest:
         connection.load_extension(str(extension_path("delta")))
         for name, table in manifest.tables.items():
             make_readable(connection, settings, name, table)
-        for name, place in platform_tables.places(settings):
-            schema, _, view = name.partition(".")
-            connection.execute(f'create schema if not exists "{schema}"')
-            scanned = f"delta_scan({literal(str(place))})"
-            connection.execute(f'create view "{schema}"."{view}" as select * from {scanned}')
+        show_platform_tables(connection, settings)
     draft.replace(folder / _FILE)
     _link_extension(folder)
     return manifest
+
+
+def show_platform_tables(connection: duckdb.DuckDBPyConnection, settings: Settings) -> None:
+    """Create a view of each table that no publication has."""
+    for name, place in platform_tables.places(settings):
+        schema, _, view = name.partition(".")
+        connection.execute(f'create schema if not exists "{schema}"')
+        scanned = f"delta_scan({literal(str(place))})"
+        connection.execute(f'create view "{schema}"."{view}" as select * from {scanned}')
 
 
 def database(settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from pipelines.dashboards.access import reconcile
-from pipelines.dashboards.assets import OwnRows, read
+from pipelines.dashboards.assets import read
 from pipelines.dashboards.client import Superset
 from pipelines.dashboards.embedded import INFRA
 from pipelines.errors import LakehouseError
@@ -84,14 +84,10 @@ def shown(demo: Lakehouse, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def _people(admin: Superset, store: int) -> None:
     roles = dict(ASSETS.roles)
-    own = OwnRows(
-        datasets=["product_change", "promoted_sales", "sales"],
-        column="store_id",
-        of={"of-one": [store], "in-sql": [store], "of-none": []},
-    )
     (ruled,) = roles["store_manager"].rows
-    assert (ruled.datasets, ruled.column) == (own.datasets, own.column)
-    roles["store_manager"] = roles["store_manager"].model_copy(update={"rows": [own]})
+    whose = {"of-one": [store], "in-sql": [store], "of-none": []}
+    rows = [ruled.model_copy(update={"of": whose})]
+    roles["store_manager"] = roles["store_manager"].model_copy(update={"rows": rows})
     reconcile(admin, ASSETS.model_copy(update={"roles": roles}))
     numbers = {each["name"]: each["id"] for each in admin.all("security/roles", ["id", "name"])}
     for user, of in {
@@ -207,7 +203,7 @@ def test_who_may_not_see_clients_is_refused_their_data(shown: Shown) -> None:
     for name in others:
         told = {
             "datasource": {"id": shown.dataset(name), "type": "table"},
-            "queries": [{"columns": [], "metrics": list(ASSETS.datasets[name].metrics)[:1]}],
+            "queries": [{"columns": [], "metrics": ASSETS.datasets[name].metrics[:1]}],
         }
         with pytest.raises(LakehouseError, match="403"):
             marketing.call("POST", "chart/data", json=told)

@@ -17,6 +17,8 @@ import requests
 from pipelines.dashboards.assets import read
 from pipelines.dashboards.client import Superset
 from pipelines.dashboards.models import columns_of, metrics_of, models_of
+from pipelines.dashboards.platform_tables import places
+from pipelines.dashboards.published_views import show_platform_tables
 from pipelines.dbt_project import Project
 from pipelines.lake.duck import connect
 from pipelines.lake.shown import make_readable, shown
@@ -134,10 +136,12 @@ def deployed(line: Line, settings: Settings, trino_server: TrinoServer) -> Super
     line.good("run")
     manifest = shown(settings)
     assert manifest is not None
-    for name, table in manifest.tables.items():
+    published = {
+        name.replace("._publication", ".embedded_record"): settings.published / table.path
+        for name, table in manifest.tables.items()
+    }
+    for name, place in (published | dict(places(settings))).items():
         schema, _, view = name.partition(".")
-        place = f"{line.variables['LAKEHOUSE_STORE']}/published/{table.path}"
-        view = "embedded_record" if view == "_publication" else view
         trino_server.query(f"create schema if not exists {schema}")
         trino_server.query(f"call system.register_table('{schema}', '{view}', '{place}')")
     trino_server.query(
@@ -165,6 +169,7 @@ def test_each_metric_is_the_same_in_superset_on_trino_and_on_duckdb(
     with connect(settings) as connection:
         for name, table in manifest.tables.items():
             make_readable(connection, settings, name, table)
+        show_platform_tables(connection, settings)
         for name, dataset in assets.datasets.items():
             rows = f"({dataset.sql}) as told" if dataset.sql else dataset.model
             for metric in metrics[name]:
