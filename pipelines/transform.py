@@ -74,17 +74,29 @@ class Build:
         self._news = _news(settings)
         self.only_predictions = False
         former = _read_state(settings)
-        self.report = BuildReport(_build_id(self._news), skipped=former == self._news)
+        is_embedded = settings.target == EMBEDDED
+        decisive = ("project",) if is_embedded else ("project", "demand")
+
+        def is_other(before: dict[str, str]) -> bool:
+            return any(before.get(name) != self._news.get(name) for name in decisive)
+
+        # Tables may be those of a project that failed its gate, and that nobody wants any more.
+        is_made_anew = any(is_other(each) for each in (former, _read_attempt(settings)) if each)
+        self.report = BuildReport(
+            _build_id(self._news), skipped=former == self._news and not is_made_anew
+        )
         if self.report.skipped:
             self.report.sources = _sources_of(settings)
             return
-        is_embedded = settings.target == EMBEDDED
-        decisive = ("project",) if is_embedded else ("project", "demand")
-        self.report.full_refresh = former is not None and any(
-            former.get(n) != self._news.get(n) for n in decisive
-        )
-        self.only_predictions = former is not None and all(
-            former.get(name) == value for name, value in self._news.items() if name != _INFERENCE
+        self.report.full_refresh = is_made_anew
+        self.only_predictions = (
+            not is_made_anew
+            and former is not None
+            and all(
+                former.get(name) == value
+                for name, value in self._news.items()
+                if name != _INFERENCE
+            )
         )
         if self.only_predictions:
             # What is not built now stands as it was.
@@ -109,6 +121,7 @@ class Build:
         """
         if self.report.full_refresh:
             selection = (*selection, "--full-refresh")
+        replace_text(_attempt_file(self._settings), json.dumps(self._news))
         results = self.project.build(*selection, on_results=on_results)
         for result in results:
             kind = result.node.resource_type
@@ -211,9 +224,24 @@ def _state_file(settings: Settings) -> Path:
     return settings.state / f"last-green-build{where}.json"
 
 
+def _attempt_file(settings: Settings) -> Path:
+    """Of what the last build was made, whatever became of it."""
+    return _state_file(settings).with_name(_state_file(settings).name.replace("green", "attempted"))
+
+
+def _has_tables(settings: Settings) -> bool:
+    return settings.target != EMBEDDED or settings.warehouse.exists()
+
+
+def _read_attempt(settings: Settings) -> dict[str, str] | None:
+    if not _has_tables(settings) or not _attempt_file(settings).exists():
+        return None
+    news: dict[str, str] = json.loads(_attempt_file(settings).read_text())
+    return news
+
+
 def _read_state(settings: Settings) -> dict[str, str] | None:
-    has_tables = settings.target != EMBEDDED or settings.warehouse.exists()
-    if not has_tables or not _state_file(settings).exists():
+    if not _has_tables(settings) or not _state_file(settings).exists():
         return None
     news: dict[str, str] = json.loads(_state_file(settings).read_text())["news"]
     return news

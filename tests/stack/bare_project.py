@@ -17,3 +17,15 @@ def bare_project(folder: Path) -> Path:
     for name in ("models", "tests"):
         (project / name).mkdir()
     return project
+
+
+def carriers_project(folder: Path) -> Path:
+    """A project of one source table and what stages it."""
+    project = bare_project(folder)
+    shop = REPOSITORY / "dbt_project" / "models" / "staging" / "shop"
+    place = project / "models" / "staging" / "shop"
+    place.mkdir(parents=True)
+    for model in ("_shop__sources.yml", "base_transporter.sql", "stg_transporter.sql"):
+        (found,) = shop.rglob(model)
+        shutil.copy(found, place)
+    return project

@@ -26,7 +26,7 @@ from pipelines.lake.metastore import connected
 from pipelines.settings import Settings
 from tests.cookbook import recipes
 from tests.embedded.conftest import REPOSITORY
-from tests.stack.bare_project import bare_project
+from tests.stack.bare_project import carriers_project
 from tests.stack.native.loopback import LOOPBACK
 from tests.stack.native.processes import eventually
 from tests.stack.native.stack import Stack
@@ -164,18 +164,6 @@ def test_a_landing_registers_its_tables_and_their_last_batches(
     assert f"{len(tables)} raw tables" in lakehouse("doctor").stdout
     elsewhere = lakehouse("land", "--from", str(events), LAKEHOUSE_STORE="s3://lake/elsewhere")
     assert "lies in s3://lake/registered" in elsewhere.stderr
-
-
-def carriers_project(folder: Path) -> Path:
-    """A project of one source table and what stages it."""
-    project = bare_project(folder)
-    shop = REPOSITORY / "dbt_project" / "models" / "staging" / "shop"
-    place = project / "models" / "staging" / "shop"
-    place.mkdir(parents=True)
-    for model in ("_shop__sources.yml", "base_transporter.sql", "stg_transporter.sql"):
-        (found,) = shop.rglob(model)
-        shutil.copy(found, place)
-    return project
 
 
 def test_run_builds_on_the_server_that_the_target_names(
