@@ -156,7 +156,7 @@ def dictionary(settings: Settings, project: Project, root: Path) -> dict[str, Ta
         places={node.name: f"{node.schema}.{node.name}" for node in _of(manifest, "model")},
     )
     nodes = {f"{node.schema}.{node.name}": node for node in _of(manifest, "model")}
-    found = {name: _table(name, nodes[name], told) for name in sorted(models)}
+    found = {name: _table(name, nodes[name], told) for name in sorted(set(models) & set(nodes))}
     for name, model in bookkeeping().items():
         columns = tuple(_column(name, column, (), told, model) for column in model.columns)
         found[name] = Table(name, model.description, model.owner, (), columns)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import duckdb
 import pytest
 import sqlglot
@@ -21,7 +23,7 @@ def lake(demo: Lakehouse) -> duckdb.DuckDBPyConnection:
     assert callable(connect)
     connection = connect(demo.home)
     assert isinstance(connection, duckdb.DuckDBPyConnection)
-    for table in ("mart_forecast_accuracy", "mart_churn_client"):
+    for table in re.findall(r"insert into predictions\.(\w+)", PREDICTED):
         connection.execute(
             f"create table made as from predictions.{table} limit 0; "
             f"drop view predictions.{table}; "

@@ -204,7 +204,8 @@ def test_columns_are_traced_from_the_source_to_the_dashboard(shop: dict[str, Tab
     assert ("Sales overview", "Revenue") in columns["net_amount"].charts
     monetary = {c.name: c for c in shop["marts.mart_client_rfm"].columns}["monetary"]
     assert monetary.sources == {"shop.public.sale": ["net_amount"]}
-    assert monetary.charts == ()
+    assert ("Clients", "Revenue per client") in monetary.charts
+    assert columns["sale_id"].charts == ()
 
 
 def test_a_table_tells_what_contracts_tests_gates_and_metrics_promise(
