@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
+from rich.table import Table
 
+from pipelines.commands.options import Json
 from pipelines.dashboards import PORT
 from pipelines.errors import LakehouseError, UsageError
 from pipelines.settings import EMBEDDED, Settings
-from pipelines.terminal import err, out
+from pipelines.terminal import err, out, print_json
 
 if TYPE_CHECKING:
-    from pipelines.dashboards.client import Superset
+    from pipelines.dashboards.assets import Assets
     from pipelines.dashboards.deploy import Deployed
+    from pipelines.dashboards.differences import Difference
     from pipelines.lake.publish import Manifest
 
 app = typer.Typer(help="Dashboards: Superset, as code.", no_args_is_help=True)
 _LOOKS_EVERY_S = 5.0
+# Of a value in a table.
+_LONGEST = 60
 Prune = Annotated[
     bool, typer.Option("--prune", help="Delete what is on the server and not in the code.")
 ]
@@ -34,6 +44,7 @@ def up(
     """Start Superset on this machine with all dashboards; it ends with Ctrl-C."""
     from pipelines.dashboards import embedded
     from pipelines.dashboards.client import Superset
+    from pipelines.dashboards.deploy import deploy
     from pipelines.dashboards.published_views import write_views
     from pipelines.lake.publish import read_manifest
 
@@ -53,7 +64,8 @@ def up(
         with instance.running() as process:
             progress.update("Dashboards …")
             superset = Superset(instance.url, embedded.ADMIN, instance.password)
-            _tell(_deploy(settings, superset, manifest, prune))
+            assets, files = _compiled(settings, manifest)
+            _tell(deploy(superset, assets, files, prune=prune))
             progress.stop()
             out.print(f"\nSuperset: [bold]{instance.url}/[/]", highlight=False)
             shown = f" [bold]{instance.password}[/] (shown once)," if is_new else ""
@@ -74,16 +86,56 @@ def up(
 @app.command()
 def deploy(context: typer.Context, prune: Prune = False) -> None:
     """Bring dashboards, roles and rules to a running Superset; repeated, it ends in the same."""
+    from pipelines.dashboards.deploy import deploy
     from pipelines.dashboards.server import superset
-    from pipelines.lake.shown import shown
 
     settings: Settings = context.obj
-    manifest = shown(settings)
-    if manifest is None:
-        raise LakehouseError(
-            f"nothing is published on {settings.target}", "run `lakehouse run`, then deploy again"
-        )
-    _tell(_deploy(settings, superset(settings), manifest, prune))
+    assets, files = _compiled(settings, _shown(settings))
+    _tell(deploy(superset(settings), assets, files, prune=prune))
+
+
+@app.command()
+def diff(context: typer.Context, as_json: Json = False) -> None:
+    """Show what a running Superset holds otherwise than the code says; exits with 1 if anything."""
+    from pipelines.dashboards.access import changed_by_hand
+    from pipelines.dashboards.differences import differences
+    from pipelines.dashboards.server import superset
+
+    settings: Settings = context.obj
+    assets, files = _compiled(settings, _shown(settings))
+    there = superset(settings)
+    found = [*differences(files, there.held()), *changed_by_hand(there, assets)]
+    if as_json:
+        print_json([asdict(each) for each in found])
+    else:
+        _show(found)
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def export(context: typer.Context) -> None:
+    """Write what somebody has edited on a running Superset back into the files of the code."""
+    from pipelines.dashboards.differences import differences
+    from pipelines.dashboards.server import superset
+    from pipelines.dashboards.take_over import take_over
+
+    settings: Settings = context.obj
+    manifest = _shown(settings)
+    assets, files = _compiled(settings, manifest)
+    theirs = superset(settings).held()
+
+    def check(folder: Path) -> None:
+        _compiled(settings, manifest, folder)
+
+    taken = take_over(settings.dashboards_dir, assets, differences(files, theirs), theirs, check)
+    for file in taken.files:
+        out.print(f"[green]✓[/] {file}", highlight=False)
+    if taken.left:
+        out.print("left, for the files of the code do not tell it, or not so:")
+        _show(taken.left)
+    elif not taken.files:
+        out.print("the code says the same already")
 
 
 @app.command()
@@ -102,21 +154,56 @@ def exposures(context: typer.Context) -> None:
     out.print(f"{len(assets.dashboards)} dashboards in {path}", highlight=False)
 
 
-def _deploy(settings: Settings, superset: Superset, manifest: Manifest, prune: bool) -> Deployed:
-    from pipelines.dashboards.deploy import compiled, deploy
+def _shown(settings: Settings) -> Manifest:
+    from pipelines.lake.shown import shown
+
+    manifest = shown(settings)
+    if manifest is None:
+        raise LakehouseError(
+            f"nothing is published on {settings.target}", "run `lakehouse run`, then try again"
+        )
+    return manifest
+
+
+def _compiled(
+    settings: Settings, manifest: Manifest, folder: Path | None = None
+) -> tuple[Assets, dict[str, dict[str, Any]]]:
+    """The assets and the files of their bundle, for what is published."""
+    from pipelines.dashboards.deploy import compiled
     from pipelines.dashboards.server import database
     from pipelines.dbt_project import Project
     from pipelines.semantics import MANIFEST, Semantics
 
     if manifest.business_date is None:
         raise LakehouseError("the publication tells no business date", "run `lakehouse run` again")
-    business_date = date.fromisoformat(manifest.business_date)
     manifest_of_dbt = Project(settings).manifest
-    semantics = Semantics.read(settings.state / "dbt" / MANIFEST)
-    assets, content = compiled(
-        settings.dashboards_dir, manifest_of_dbt, semantics, database(settings), business_date
+    return compiled(
+        folder or settings.dashboards_dir,
+        manifest_of_dbt,
+        Semantics.read(settings.state / "dbt" / MANIFEST),
+        database(settings),
+        date.fromisoformat(manifest.business_date),
     )
-    return deploy(superset, assets, content, prune=prune)
+
+
+def _show(found: Sequence[Difference]) -> None:
+    if not found:
+        out.print("the server holds what the code says")
+        return
+    table = Table("", "asset", "what", "in the code", "on the server")
+    for each in found:
+        what = each.what or ("not on the server" if each.there is None else "not in the code")
+        table.add_row(each.kind, escape(each.title), what, _value(each.here), _value(each.there))
+    out.print(table)
+
+
+def _value(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, list) and value and isinstance(value[0], dict) and "charts" in value[0]:
+        return f"{len(value)} rows, {sum(len(row.get('charts', ())) for row in value)} charts"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return escape(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
 
 
 def _tell(deployed: Deployed) -> None:

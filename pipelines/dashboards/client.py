@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from typing import Any
 from urllib.parse import quote
 
 import requests
+import yaml
 
 from pipelines.errors import LakehouseError, Unavailable
 
@@ -41,6 +44,9 @@ class Superset:
             Unavailable: it does not answer.
             LakehouseError: it refuses; what it says is told.
         """
+        return self._answer(method, path, **more).json()
+
+    def _answer(self, method: str, path: str, **more: Any) -> requests.Response:
         try:
             answer = self._session.request(
                 method, f"{self._url}/api/v1/{path}", timeout=_SECONDS, **more
@@ -60,12 +66,22 @@ class Superset:
                 f"Superset answers {answer.status_code} to {method} {path}: {answer.text[:1500]}",
                 "its log tells more",
             )
-        return answer.json()
+        return answer
 
     def load(self, content: bytes) -> None:
         """Import a bundle: what it holds is there afterwards, as it holds it."""
         files = {"bundle": ("bundle.zip", content, "application/zip")}
         self.call("POST", "assets/import/", files=files, data={"passwords": "{}"})
+
+    def held(self) -> dict[str, dict[str, Any]]:
+        """All dashboards, charts, datasets and databases, in the form in which it takes them."""
+        content = self._answer("GET", "assets/export/").content
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            return {
+                # All lies in one folder.
+                path.partition("/")[2]: yaml.safe_load(archive.read(path))
+                for path in archive.namelist()
+            }
 
     def all(self, kind: str, columns: list[str]) -> list[dict[str, Any]]:
         """Every `dashboard`, `chart` or `dataset`, with some columns."""

@@ -62,8 +62,8 @@ def compiled(
     semantics: Semantics,
     database: Mapping[str, Any],
     business_date: date,
-) -> tuple[Assets, bytes]:
-    """The assets of a folder, checked against dbt's manifest, and the bundle of them.
+) -> tuple[Assets, dict[str, dict[str, Any]]]:
+    """The assets of a folder, checked against dbt's manifest, and the files of their bundle.
 
     Raises:
         LakehouseError: see `read`, `columns_of` and `metrics_of`.
@@ -72,17 +72,19 @@ def compiled(
     models = models_of(manifest)
     columns, _ = columns_of(assets, models)
     metrics = metrics_of(assets, columns, semantics)
-    files = bundle(assets, columns, models, metrics, database, business_date)
-    return assets, packed(files)
+    return assets, bundle(assets, columns, models, metrics, database, business_date)
 
 
-def deploy(superset: Superset, assets: Assets, content: bytes, *, prune: bool) -> Deployed:
+def deploy(
+    superset: Superset, assets: Assets, files: Mapping[str, dict[str, Any]], *, prune: bool
+) -> Deployed:
     """Import the assets, make roles and rules what they say, and look what else is there.
 
     Args:
+        files: of the bundle.
         prune: delete that, too.
     """
-    superset.load(content)
+    superset.load(packed(files))
     reconcile(superset, assets)
     foreign = _foreign(superset, assets)
     if prune:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -193,6 +194,31 @@ def test_sql_by_hand_is_bound_by_the_same_rules(shown: Shown) -> None:
     for user in ("of-one", "in-marketing"):
         with pytest.raises(LakehouseError, match="403"):
             in_sql(shown, user, count)
+
+
+def test_what_was_changed_by_hand_is_told(shown: Shown) -> None:
+    """The roles are of people whom the code does not know; a chart gets another title for a while."""
+
+    def diff() -> Any:
+        told = {"LAKEHOUSE_SUPERSET_URL": shown.url, "LAKEHOUSE_SUPERSET_PASSWORD": shown.password}
+        return shown.lake("dashboards", "diff", "--json", env=told)
+
+    done = diff()
+    assert done.returncode == 1, done.stderr
+    assert [(each["kind"], each["what"]) for each in json.loads(done.stdout)] == [
+        ("rule of rows", "clause")
+    ]
+    (chart,) = [
+        each["id"]
+        for each in shown.admin.all("chart", ["id", "slice_name"])
+        if each["slice_name"] == "Revenue by day"
+    ]
+    shown.admin.call("PUT", f"chart/{chart}", json={"slice_name": "Per day"})
+    try:
+        (found, _) = json.loads(diff().stdout)
+    finally:
+        shown.admin.call("PUT", f"chart/{chart}", json={"slice_name": "Revenue by day"})
+    assert (found["title"], found["what"], found["there"]) == ("Revenue by day", "title", "Per day")
 
 
 def test_who_may_not_see_clients_is_refused_their_data(shown: Shown) -> None:

@@ -34,6 +34,7 @@ from pipelines.settings import Settings
 
 FOLDER = embedded.INFRA / "assets"
 TODAY = date(2018, 1, 2)
+FILES = {"metadata.yaml": {"version": "1.0.0"}}
 
 
 @pytest.fixture(scope="module")
@@ -376,7 +377,15 @@ class Server:
 
     def all(self, kind: str, columns: list[str]) -> list[dict[str, Any]]:
         wanted = {name.partition(".")[0] for name in columns}
-        return [{name: each[name] for name in wanted} for each in self.there[kind]]
+        nested = {"tables.id", "roles.id"} & {*columns}
+        return [
+            {name: each[name] for name in wanted}
+            | {
+                name.partition(".")[0]: [{"id": n} for n in each[name.partition(".")[0]]]
+                for name in nested
+            }
+            for each in self.there[kind]
+        ]
 
     def delete(self, kind: str, number: int) -> None:
         self.deleted.append((kind, number))
@@ -391,8 +400,8 @@ def test_what_is_not_in_the_code_is_told_and_deleted_if_asked_for(prune: bool) -
     server.there["chart"] = [own, other]
     server.there["security/roles"].append({"id": 9, "name": "former"})
     server.there["rowlevelsecurity"].append({"id": 7, "name": "former: store_id"})
-    done = deploy(server, assets, b"zip", prune=prune)
-    assert server.loaded == b"zip"
+    done = deploy(server, assets, FILES, prune=prune)
+    assert server.loaded == packed(FILES)
     assert [(each.kind, each.title) for each in done.foreign] == [
         ("chart", "Scratch"), ("rule of rows", "former: store_id"), ("role", "former"),
     ]  # fmt: skip
@@ -403,7 +412,7 @@ def test_what_is_not_in_the_code_is_told_and_deleted_if_asked_for(prune: bool) -
 def test_roles_read_their_dashboards_datasets_and_nothing_before_their_rules_stand() -> None:
     assets = read(FOLDER)
     server: Any = Server(assets)
-    deploy(server, assets, b"zip", prune=False)
+    deploy(server, assets, FILES, prune=False)
     roles = {each["name"]: each["id"] for each in server.there["security/roles"]}
     datasets = {each["table_name"]: each["id"] for each in server.there["dataset"]}
     granted = {datasets[name] for name in assets.granted_to("store_manager")}
@@ -417,7 +426,7 @@ def test_roles_read_their_dashboards_datasets_and_nothing_before_their_rules_sta
     # What somebody has added by hand goes; what is right is left alone.
     server.permissions[roles["marketing"]].append(99)
     server.written.clear()
-    deploy(server, assets, b"zip", prune=False)
+    deploy(server, assets, FILES, prune=False)
     assert 99 not in server.permissions[roles["marketing"]]
     assert server.written == [
         f"PUT rowlevelsecurity/{rule['id']}",
@@ -430,7 +439,7 @@ def test_a_superset_without_the_roles_that_ours_build_on_is_told() -> None:
     server: Any = Server(assets)
     server.there["security/roles"].pop()
     with pytest.raises(LakehouseError, match="has no role sql_lab"):
-        deploy(server, assets, b"zip", prune=False)
+        deploy(server, assets, FILES, prune=False)
 
 
 def test_a_superset_that_is_away_is_told_with_its_remedy() -> None:
