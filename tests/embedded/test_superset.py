@@ -197,7 +197,7 @@ def test_sql_by_hand_is_bound_by_the_same_rules(shown: Shown) -> None:
 
 
 def test_what_was_changed_by_hand_is_told(shown: Shown) -> None:
-    """The roles are of people whom the code does not know; a chart gets another title for a while."""
+    """The rule is of people whom the code does not know; a chart has another title for a while."""
 
     def diff() -> Any:
         told = {"LAKEHOUSE_SUPERSET_URL": shown.url, "LAKEHOUSE_SUPERSET_PASSWORD": shown.password}
