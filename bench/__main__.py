@@ -12,6 +12,7 @@ import sys
 from bench import (
     batches,
     churn,
+    dashboards,
     engines,
     feast,
     flows,
@@ -33,6 +34,7 @@ from bench import (
 BENCHES = {
     "batches": batches.main,
     "churn": churn.main,
+    "dashboards": dashboards.main,
     "engines": engines.main,
     "feast": feast.main,
     "flows": flows.main,

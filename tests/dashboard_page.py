@@ -47,6 +47,10 @@ class Reader:
     def open(self, slug: str, charts: int) -> None:
         """Open a dashboard, and wait until all its charts are drawn, or have failed."""
         self.page.goto(f"{self.url}/superset/dashboard/{slug}/")
+        self.wait(charts)
+
+    def wait(self, charts: int) -> None:
+        """Wait until all charts of the page are drawn, or have failed."""
         expect(self.charts()).to_have_count(charts, timeout=_DRAWN_WITHIN_MS)
         done = '[data-test="slice-container"], .ant-alert, .ant-empty'
         expect(self.charts().filter(has=self.page.locator(done))).to_have_count(
