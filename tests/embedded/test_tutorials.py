@@ -125,7 +125,7 @@ def test_a_mart_its_metric_and_a_chart_of_it_come_by_files_alone(checkout: Check
     semantics = Semantics.read(settings.state / "dbt" / MANIFEST)
     metrics = {each.name: each for each in semantics.metrics_of("marts.mart_carrier_month")}
     page = (REPOSITORY / "docs" / "tutorial-new-metric.md").read_text(encoding="utf-8")
-    assert f"select {metrics['late_order_share'].expression} as late_order_share" in page
+    assert f"select {metrics['carrier_late_share'].expression} as carrier_late_share" in page
     write_views(settings)
     day = date(2017, 12, 31)
     folder = checkout.folder / ASSETS
